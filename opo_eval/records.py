@@ -1,0 +1,380 @@
+"""Every record that crosses a stage or touches disk, in the order in which data flows.
+
+    Problem ──► Sample ──► Grade ──► GradedSample, Group ──► MetricRow, MetricTable ──► Comparison
+    (Checkpoint, Prompting and SamplingSettings say what made a Sample; Manifest keeps them with a run)
+
+Records are frozen: a stage adds records and never edits those of another. Outcomes are enums, never
+booleans or None. A field that is None was not known to whoever wrote the record.
+"""
+
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+# --- outcomes ---------------------------------------------------------------------------------------
+
+
+class Finish(StrEnum):
+    """How generation ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    ABORTED = "aborted"
+
+
+class Think(StrEnum):
+    """How a think section begins: in the response, in the prompt, or not at all."""
+
+    TAGGED = "tagged"
+    PREFILLED = "prefilled"
+    NONE = "none"
+
+
+class Verdict(StrEnum):
+    """How grading ended; independent of `Finish`. Only CORRECT counts as correct."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    NO_ANSWER = "no_answer"
+    TIMED_OUT = "timed_out"
+    GRADER_ERROR = "grader_error"
+
+
+class Reason(StrEnum):
+    """Why the strict verdict is what it is."""
+
+    EQUAL_TEXT = "equal_text"
+    EQUAL_INTEGER = "equal_integer"
+    EQUIVALENT = "equivalent"
+    DIFFERENT_INTEGER = "different_integer"
+    NOT_EQUIVALENT = "not_equivalent"
+    PARTS_DIFFER = "parts_differ"
+    UNPARSED_ANSWER = "unparsed_answer"
+    EMPTY_RESPONSE = "empty_response"
+    UNCLOSED_THINK = "unclosed_think"
+    NO_ANSWER_FOUND = "no_answer_found"
+    EMPTY_ANSWER = "empty_answer"
+    ANSWER_TOO_LONG = "answer_too_long"
+    TIME_LIMIT = "time_limit"
+    MEMORY_LIMIT = "memory_limit"
+    WORKER_DIED = "worker_died"
+    UNPARSED_GOLD = "unparsed_gold"
+    VERIFIER_RAISED = "verifier_raised"
+    OWN_VERIFIER = "own_verifier"
+    SOURCE = "source"
+
+
+# --- what is asked ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One problem of a benchmark."""
+
+    id: str
+    """Hash of the benchmark's name and the normalised text; see `opo_eval.problems.make_problem`."""
+    source_id: str
+    """The id that the benchmark's own file gives it, or its row number."""
+    benchmark: str
+    prompt: str
+    """The statement, without a template."""
+    answer: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What results are broken down by: level, subject, exam."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Who answered: carried by every later row."""
+
+    name: str
+    method: str | None = None
+    train_seed: int | None = None
+    step: int | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompting:
+    """How a problem became the text that a model saw."""
+
+    name: str
+    template: str
+    """Text with `{problem}` where the statement goes."""
+    sha256: str
+    """Of the template's text."""
+    system: str | None = None
+    """A system message, sent where the chat template has room for one."""
+    chat_template_sha256: str | None = None
+    """Of the tokenizer's chat template; None where none was applied."""
+    response_prefix: str = ""
+    """Text put at the start of the response (`<think>` for a model that expects it)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingSettings:
+    """All that decides what a sampler draws; two runs that differ here are different runs."""
+
+    engine: str
+    temperature: float
+    top_p: float
+    top_k: int
+    """0: all tokens."""
+    max_tokens: int
+    base_seed: int
+    dtype: str
+    model_sha256: str | None = None
+    """Of the checkpoint's configuration and the index of its weights."""
+
+
+# --- what was answered ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One response, keyed by (problem_id, index) in its run directory."""
+
+    checkpoint: str
+    problem_id: str
+    index: int
+    seed: int | None = None
+    """None where the text was made elsewhere."""
+    text: str
+    token_ids: tuple[int, ...] | None = None
+    finish: Finish | None = None
+    """None where a foreign log does not say."""
+    n_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grade:
+    """The verdicts on one sample, keyed by (problem_id, index, grader)."""
+
+    problem_id: str
+    index: int
+    verdict: Verdict
+    """Strict: only the answer that the response commits to counts."""
+    lenient_verdict: Verdict | None = None
+    """math-verify's over the whole response; None where it was not asked for."""
+    extracted: str | None = None
+    reason: Reason
+    grader: str
+    """Signature of the grader: method, versions, limits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradedSample:
+    """A sample joined with its grade (None: graded by nobody yet)."""
+
+    sample: Sample
+    grade: Grade | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """All samples of one problem from one checkpoint, ordered by index."""
+
+    checkpoint: str
+    problem: Problem
+    samples: tuple[GradedSample, ...]
+
+
+# --- what it amounts to -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A labelled interval; `kind` says which question it answers."""
+
+    low: float
+    high: float
+    level: float
+    kind: str
+
+
+class Unit(StrEnum):
+    """What a metric's value counts."""
+
+    SHARE = "share"
+    """0 to 1; shown in percent."""
+    PERCENT = "percent"
+    """0 to 100."""
+    TOKENS = "tokens"
+    CHARACTERS = "characters"
+
+
+class Better(StrEnum):
+    """Which direction is an improvement."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricRow:
+    """One number with all that is needed to compare it."""
+
+    checkpoint: str
+    benchmark: str
+    subset: str
+    """`all`, or a tag and its value: `level=3`."""
+    metric: str
+    value: float
+    interval: Interval | None
+    """None with fewer than two problems."""
+    unit: Unit
+    better: Better
+    n_problems: int
+    """Problems on which the metric is defined."""
+    n_samples: int
+    n_problems_left_out: int
+    """Problems on which it is undefined."""
+    n_samples_left_out: int
+    """Samples on which it is undefined."""
+    signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemStatistics:
+    """The pairs behind a metric, one a problem, in the order of the table's `problem_ids`.
+
+    A value is Σ numerators / Σ denominators; both are 0 on a problem where the metric is undefined.
+    """
+
+    metric: str
+    numerators: tuple[float, ...]
+    denominators: tuple[float, ...]
+    n_samples: tuple[int, ...]
+    n_samples_left_out: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricTable:
+    """Rows, and the per-problem statistics that intervals and paired tests are computed from."""
+
+    checkpoint: str
+    benchmark: str
+    n: int
+    """Samples a problem that are compared: the smallest number that any problem has."""
+    problem_ids: tuple[str, ...]
+    rows: tuple[MetricRow, ...]
+    statistics: tuple[ProblemStatistics, ...]
+    counts: Mapping[str, int]
+    """Problems, samples, every verdict, disagreements of strict and lenient, and the like."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """`b` minus `a` on the problems that both have."""
+
+    benchmark: str
+    metric: str
+    a: str
+    b: str
+    value_a: float
+    value_b: float
+    delta: float
+    interval: Interval | None
+    unit: Unit
+    better: Better
+    n_problems: int
+    signature: str
+
+
+# --- how it was made --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """What a run directory holds; a continued run must agree in every field."""
+
+    checkpoint: Checkpoint
+    benchmark: str
+    dataset_sha256: str
+    think: Think
+    prompting: Prompting | None = None
+    """None where the text was made elsewhere and the prompt is not known."""
+    sampling: SamplingSettings | None = None
+    """None where the text was made elsewhere."""
+    source: str | None = None
+    """Name and sha256 of the file that was imported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where and with what code; it may differ between the parts of one run."""
+
+    created: str
+    opo_eval: str
+    git_commit: str | None
+    git_dirty: bool | None
+    versions: Mapping[str, str]
+    python: str
+    platform: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """`manifest.json` of a run directory."""
+
+    settings: RunSettings
+    provenance: tuple[Provenance, ...]
+    """One entry for every process that wrote with other code, versions or device than the last."""
+    n_target: int | None = None
+    """Samples a problem that were asked for; a larger number continues the run."""
+    wall_time_s: float = 0.0
+    """Spent in sampling, all processes together."""
+
+
+# --- from JSON back to records ----------------------------------------------------------------------
+
+
+def from_dict(cls: type, data: Mapping[str, Any]) -> Any:
+    """Build a record from decoded JSON; the inverse of serialising its fields.
+
+    Raises ValueError for a field that is missing, unknown or of the wrong kind, naming it.
+    """
+    converters = _converters(cls)
+    unknown = data.keys() - converters.keys()
+    if unknown:
+        raise ValueError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}")
+    try:
+        return cls(**{name: converters[name](value) for name, value in data.items()})
+    except TypeError as error:
+        raise ValueError(f"{cls.__name__}: {error}") from None
+
+
+@cache
+def _converters(cls: type) -> dict[str, Callable[[Any], Any]]:
+    hints = get_type_hints(cls)
+    return {f.name: _converter(f"{cls.__name__}.{f.name}", hints[f.name]) for f in fields(cls)}
+
+
+def _converter(name: str, hint: Any) -> Callable[[Any], Any]:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        inner = _converter(name, next(a for a in arguments if a is not type(None)))
+        return lambda value: None if value is None else inner(value)
+    if origin is tuple:
+        element = _converter(name, arguments[0])
+        return lambda value: tuple(element(v) for v in _expect(name, list, value))
+    if origin is not None:
+        return lambda value: dict(_expect(name, dict, value))
+    if is_dataclass(hint):
+        return lambda value: from_dict(hint, _expect(name, dict, value))
+    if issubclass(hint, StrEnum):
+        return hint
+    if hint is float:
+        return lambda value: float(_expect(name, (int, float), value))
+    return lambda value: _expect(name, hint, value)
+
+
+def _expect(name: str, kind: Any, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} cannot be {value!r:.80}")
+    return value
