@@ -1,0 +1,91 @@
+"""A progress bar with a rate and the remaining time on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self, TypeVar
+
+Item = TypeVar("Item")
+_LINE_EVERY_S = 10.0
+
+
+class Progress:
+    """Counts done work on standard error; a context manager. `quiet` shows nothing."""
+
+    def __init__(self, what: str, total: int, *, unit: str = "", quiet: bool = False) -> None:
+        self.what, self.total, self.unit, self.quiet = what, total, unit, quiet
+        self.done = 0
+        self._started = self._last_line = time.monotonic()
+        self._bar = None if quiet or not sys.stderr.isatty() else _Bar(what, total)
+
+    def advance(self, n: int = 1) -> None:
+        """Say that n more are done."""
+        self.done += n
+        if self._bar:
+            self._bar.advance(n)
+        elif not self.quiet and time.monotonic() - self._last_line > _LINE_EVERY_S:
+            self._say()
+
+    def watch(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Pass items through, counting each once it has been worked on."""
+        for item in items:
+            yield item
+            self.advance()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.close()
+        elif not self.quiet and self.done:
+            self._say()
+
+    def _say(self) -> None:
+        now = time.monotonic()
+        rate = self.done / max(now - self._started, 1e-9)
+        left = (self.total - self.done) / rate if rate else 0.0
+        remaining = f", {_spell_seconds(left)} left" if self.done < self.total else ""
+        print(
+            f"{self.what}: {self.done}/{self.total}{self.unit and ' ' + self.unit} ({rate:.1f}/s{remaining})",
+            file=sys.stderr,
+        )
+        self._last_line = now
+
+
+class _Bar:
+    """The terminal's bar; rich is loaded only where there is a terminal."""
+
+    def __init__(self, what: str, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._progress = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(what, total=total, rate="")
+
+    def advance(self, n: int) -> None:
+        self._progress.advance(self._task, n)
+        speed = self._progress.tasks[0].speed
+        if speed:
+            self._progress.update(self._task, rate=f"{speed:.1f}/s")
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def _spell_seconds(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

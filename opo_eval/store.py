@@ -1,0 +1,503 @@
+"""A run directory: one checkpoint × one benchmark × one sampling setting, safe to kill at any instant.
+
+    manifest.json    settings and provenance, replaced atomically
+    problems.jsonl   the problems as they were asked, written once
+    samples.jsonl    appended as responses arrive, keyed by (problem_id, index)
+    grades.jsonl     appended as verdicts arrive, keyed by (problem_id, index, grader)
+    writer.lock      held by the one process that writes; it holds that process's id
+
+Each JSONL file starts with a line that names its schema version. Appending is one write of whole lines,
+so a killed writer leaves at most a torn last line: it is repaired when the directory is next opened for
+writing, and passed over with a warning by readers.
+"""
+
+import fcntl
+import os
+import re
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from opo_eval.errors import InputError, StoreError
+from opo_eval.records import (
+    Grade,
+    GradedSample,
+    Group,
+    Manifest,
+    Problem,
+    Provenance,
+    RunSettings,
+    Sample,
+    from_dict,
+)
+
+SCHEMA_VERSION = 1
+_MANIFEST, _LOCK = "manifest.json", "writer.lock"
+
+
+class TornTailWarning(UserWarning):
+    """The last line of a file is incomplete: its writer was killed."""
+
+
+# --- one append-only file ---------------------------------------------------------------------------
+
+
+class RecordFile:
+    """An append-only JSONL file of one kind of record, with its schema version in the first line."""
+
+    def __init__(self, path: Path, kind: str, record: type, key: tuple[str, ...]) -> None:
+        self.path, self.kind, self.record, self.key = path, kind, record, key
+
+    @property
+    def header(self) -> dict[str, str]:
+        """The first line: kind and version."""
+        return {"schema": f"opo_eval.{self.kind}/{SCHEMA_VERSION}"}
+
+    def key_of(self, record: Any) -> tuple[Any, ...]:
+        """What may occur only once in the file."""
+        return tuple(getattr(record, name) for name in self.key)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the records in the order in which they were written; an absent file has none."""
+        for number, _, row in self._rows():
+            yield self._record(number, row)
+
+    def places(self) -> dict[tuple[Any, ...], int]:
+        """Where each key's line begins, in bytes, without building records."""
+        places = {}
+        for number, offset, row in self._rows():
+            try:
+                places[tuple(row[name] for name in self.key)] = offset
+            except KeyError as error:
+                raise self._damaged(number, f"no field {error}") from None
+        return places
+
+    def read_at(self, offsets: Iterable[int]) -> Iterator[Any]:
+        """Yield the records whose lines begin at these places."""
+        with self.path.open("rb") as lines:
+            for offset in offsets:
+                lines.seek(offset)
+                yield self._record(0, orjson.loads(lines.readline()))
+
+    def repair(self) -> str | None:
+        """Cut off a torn last line and say what was cut, or return None where nothing is torn."""
+        if not self.path.exists():
+            return None
+        end = _end_of_last_line(self.path)
+        torn = self.path.stat().st_size - end
+        if not torn:
+            return None
+        os.truncate(self.path, end)
+        return (
+            f"{self.path}: the last write was cut off by an interruption; its {torn} bytes are removed "
+            "and that record will be made again"
+        )
+
+    def _record(self, number: int, row: dict[str, Any]) -> Any:
+        try:
+            return from_dict(self.record, row)
+        except ValueError as error:
+            raise self._damaged(number, str(error)) from None
+
+    def _rows(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """Yield (line number, place in bytes, row) of every complete line after the header."""
+        if not self.path.exists():
+            return
+        offset = 0
+        with self.path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    warnings.warn(
+                        f"{self.path}:{number}: incomplete last line passed over",
+                        TornTailWarning,
+                        stacklevel=3,
+                    )
+                    return
+                row = self._parse(number, line)
+                if number == 1:
+                    self._check_header(row)
+                else:
+                    yield number, offset, row
+                offset += len(line)
+
+    def _parse(self, number: int, line: bytes) -> dict[str, Any]:
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise self._damaged(number, f"not JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise self._damaged(number, "not an object")
+        return row
+
+    def _check_header(self, row: dict[str, Any]) -> None:
+        if row != self.header:
+            raise StoreError(
+                f"{self.path} has schema {row.get('schema', 'none')!r}, this version of opo_eval reads "
+                f"{self.header['schema']!r}: use the version that wrote it"
+            )
+
+    def _damaged(self, number: int, what: str) -> StoreError:
+        return StoreError(
+            f"{self.path}:{number} is damaged: {what}; restore the file or delete that line and run again"
+        )
+
+
+class Appender:
+    """Appends records to a file; a second record of the same key is refused."""
+
+    def __init__(self, file: RecordFile) -> None:
+        self.file = file
+        self.keys = set(file.places())
+        self._descriptor = os.open(file.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        if os.fstat(self._descriptor).st_size == 0:
+            self._write(orjson.dumps(file.header) + b"\n")
+
+    def append(self, records: Iterable[Any]) -> None:
+        """Write the records in one write; either all of its lines are there afterwards or none."""
+        lines, keys = [], set()
+        for record in records:
+            key = self.file.key_of(record)
+            if key in self.keys or key in keys:
+                raise StoreError(f"{self.file.path} already has {_spell(self.file.key, key)}")
+            keys.add(key)
+            lines.append(dump_record(record))
+        self._write(b"".join(lines))
+        self.keys |= keys
+
+    def close(self) -> None:
+        """Bring everything to disk and close the file."""
+        os.fsync(self._descriptor)
+        os.close(self._descriptor)
+
+    def _write(self, data: bytes) -> None:
+        before = os.fstat(self._descriptor).st_size
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            os.ftruncate(self._descriptor, before)
+            raise StoreError(
+                f"cannot write to {self.file.path}: {error.strerror}; what was written before is kept: "
+                "make room and give the same command again"
+            ) from error
+
+
+def dump_record(record: Any) -> bytes:
+    """One JSON line; invalid surrogates, which JSON cannot hold, are replaced."""
+    try:
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        return orjson.dumps(_without_surrogates(asdict(record)), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _without_surrogates(row: dict[str, Any]) -> dict[str, Any]:
+    def clean(value: Any) -> Any:
+        return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+    return {name: clean(value) for name, value in row.items()}
+
+
+def _end_of_last_line(path: Path, block: int = 1 << 16) -> int:
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - block)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0
+
+
+def _spell(names: Sequence[str], key: Sequence[Any]) -> str:
+    return ", ".join(f"{name} {value!r}" for name, value in zip(names, key, strict=True))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file so that every reader, at any instant, sees the old or the new one whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {path}: {error.strerror}; make room and try again") from error
+
+
+# --- the directory ----------------------------------------------------------------------------------
+
+
+class RunDir:
+    """A run directory, read. Raises StoreError where `path` is none."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not (self.path / _MANIFEST).is_file():
+            raise StoreError(
+                f"{self.path} is not a run directory (it has no {_MANIFEST}): give a folder that "
+                "`opo-eval sample`, `import` or `eval` wrote" + _hint(self.path)
+            )
+
+    @property
+    def manifest(self) -> Manifest:
+        """Settings and provenance of the run."""
+        return read_manifest(self.path / _MANIFEST)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """The problems that the run asks, in the order of their benchmark."""
+        return tuple(_problem_file(self.path))
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the samples in the order in which they were written."""
+        return iter(_sample_file(self.path))
+
+    def grades(self) -> Iterator[Grade]:
+        """Yield the grades of every grader in the order in which they were written."""
+        return iter(_grade_file(self.path))
+
+    def graders(self) -> list[str]:
+        """Signatures of the graders that have graded, the latest to start last."""
+        return list(dict.fromkeys(grade.grader for grade in self.grades()))
+
+    def groups(self, grader: str | None = None) -> Iterator[Group]:
+        """Yield the samples of each problem that has any, ordered by index, with `grader`'s grades.
+
+        Samples are read one problem at a time, so texts of any total size can be gone through.
+        """
+        places: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for (problem_id, index), offset in _sample_file(self.path).places().items():
+            places[problem_id].append((index, offset))
+        grades = {(g.problem_id, g.index): g for g in self.grades() if g.grader == grader}
+        for problem in self.problems():
+            samples = _sample_file(self.path).read_at(o for _, o in sorted(places[problem.id]))
+            joined = [GradedSample(sample=s, grade=grades.get((s.problem_id, s.index))) for s in samples]
+            if joined:
+                yield Group(checkpoint=joined[0].sample.checkpoint, problem=problem, samples=tuple(joined))
+
+    def writer(self) -> "RunWriter":
+        """Open for adding grades or samples under the settings that the run already has."""
+        return RunWriter(self.path)
+
+    def __repr__(self) -> str:
+        return f"RunDir({str(self.path)!r})"
+
+
+class RunWriter:
+    """The one process that writes to a run directory; a context manager.
+
+    Opening takes the lock, repairs torn tails (`repairs` says which) and checks that the run was made
+    with the same settings. Raises StoreError where another process writes or a setting differs.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        settings: RunSettings | None = None,
+        problems: Sequence[Problem] = (),
+        *,
+        provenance: Provenance | None = None,
+        n_target: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        _make_directory(self.path)
+        self._lock = _take_lock(self.path / _LOCK)
+        self._started = time.monotonic()
+        try:
+            self.repairs = self._repair()
+            if settings is not None:
+                self._begin(settings, problems, provenance, n_target)
+            self.run = RunDir(self.path)
+            self.samples = Appender(_sample_file(self.path))
+            self.grades = Appender(_grade_file(self.path))
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def append_samples(self, samples: Iterable[Sample]) -> None:
+        """Add samples; a key that is there already is refused."""
+        self.samples.append(samples)
+
+    def append_grades(self, grades: Iterable[Grade]) -> None:
+        """Add grades; a key that is there already is refused."""
+        self.grades.append(grades)
+
+    def close(self, *, count_time: bool = False) -> None:
+        """Bring everything to disk and release the lock; `count_time` adds to the run's sampling time."""
+        self.samples.close()
+        self.grades.close()
+        if count_time:
+            manifest = self.run.manifest
+            spent = manifest.wall_time_s + time.monotonic() - self._started
+            self._write_manifest(replace(manifest, wall_time_s=round(spent, 3)))
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _repair(self) -> list[str]:
+        files = (_problem_file(self.path), _sample_file(self.path), _grade_file(self.path))
+        return [word for word in (file.repair() for file in files) if word]
+
+    def _begin(
+        self,
+        settings: RunSettings,
+        problems: Sequence[Problem],
+        provenance: Provenance | None,
+        n_target: int | None,
+    ) -> None:
+        # Problems go first: a directory with a manifest is a run that can be continued.
+        if not (self.path / _MANIFEST).is_file():
+            self._write_problems(problems)
+            past = Manifest(settings=settings, provenance=())
+        else:
+            past = read_manifest(self.path / _MANIFEST)
+            _refuse_other_settings(self.path, past.settings, settings)
+        history = past.provenance
+        if provenance and (not history or _code_of(history[-1]) != _code_of(provenance)):
+            history = (*history, provenance)
+        targets = [n for n in (past.n_target, n_target) if n is not None]
+        self._write_manifest(replace(past, provenance=history, n_target=max(targets, default=None)))
+
+    def _write_problems(self, problems: Sequence[Problem]) -> None:
+        file = _problem_file(self.path)
+        lines = [orjson.dumps(file.header) + b"\n", *map(dump_record, problems)]
+        write_atomically(file.path, b"".join(lines))
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        row = {"schema": f"opo_eval.manifest/{SCHEMA_VERSION}", **asdict(manifest)}
+        write_atomically(self.path / _MANIFEST, orjson.dumps(row, option=orjson.OPT_INDENT_2))
+
+
+def run_path(out: str | os.PathLike[str], checkpoint: str, benchmark: str) -> Path:
+    """`<out>/<checkpoint>/<benchmark>`, with names made safe for a folder."""
+    return Path(out) / _folder_name(checkpoint) / _folder_name(benchmark)
+
+
+def _folder_name(name: str) -> str:
+    safe = re.sub(r"[^\w.@+=-]+", "__", name).strip("_.")
+    if not safe:
+        raise InputError(f"{name!r} cannot name a folder: give a name with a letter or a digit")
+    return safe[:100]
+
+
+def find_runs(path: str | os.PathLike[str]) -> list[RunDir]:
+    """The run directories at or below a path, in order of their names.
+
+    Raises StoreError where there is none.
+    """
+    root = Path(path)
+    found = sorted(manifest.parent for manifest in root.rglob(_MANIFEST) if _is_run_manifest(manifest))
+    if not found:
+        return [RunDir(root)]
+    return [RunDir(directory) for directory in found]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Decode a manifest. Raises StoreError for a damaged one or another schema version."""
+    try:
+        row = orjson.loads(path.read_bytes())
+        schema = row.pop("schema", "none")
+        if schema != f"opo_eval.manifest/{SCHEMA_VERSION}":
+            raise StoreError(
+                f"{path} has schema {schema!r}, this version of opo_eval reads "
+                f"'opo_eval.manifest/{SCHEMA_VERSION}': use the version that wrote it"
+            )
+        return from_dict(Manifest, row)
+    except (OSError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise StoreError(f"{path} cannot be read as a manifest: {error}; restore it from a copy") from None
+
+
+def settings_differences(old: RunSettings, new: RunSettings) -> list[str]:
+    """Name every field in which two settings differ, with both values."""
+    before, after = _flatten(asdict(old)), _flatten(asdict(new))
+    names = [name for name in before | after if before.get(name) != after.get(name)]
+    return [f"{name} was {before.get(name)!r}, now {after.get(name)!r}" for name in names]
+
+
+def _refuse_other_settings(path: Path, old: RunSettings, new: RunSettings) -> None:
+    differences = settings_differences(old, new)
+    if differences:
+        raise StoreError(
+            f"{path} was made with other settings: {'; '.join(differences)}: give the old settings to "
+            "continue it, or another --out to start anew"
+        )
+
+
+def _flatten(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _code_of(provenance: Provenance) -> Provenance:
+    return replace(provenance, created="")
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make the folder {path}: {error.strerror}; give another --out") from error
+
+
+def _take_lock(path: Path) -> int:
+    # A flock is released by the kernel however its holder ends, so a killed writer leaves no stale lock.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise StoreError(
+            f"{path.parent} is being written by process {holder}: wait for it or stop it, then try again"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _hint(path: Path) -> str:
+    if not path.exists():
+        return "; there is nothing at that path"
+    below = sorted(manifest.parent for manifest in path.glob(f"*/**/{_MANIFEST}"))
+    return f"; below it lie {', '.join(map(str, below[:3]))}" if below else ""
+
+
+def _is_run_manifest(path: Path) -> bool:
+    return (path.parent / "problems.jsonl").is_file()
+
+
+def _problem_file(path: Path) -> RecordFile:
+    return RecordFile(path / "problems.jsonl", "problems", Problem, ("id",))
+
+
+def _sample_file(path: Path) -> RecordFile:
+    return RecordFile(path / "samples.jsonl", "samples", Sample, ("problem_id", "index"))
+
+
+def _grade_file(path: Path) -> RecordFile:
+    return RecordFile(path / "grades.jsonl", "grades", Grade, ("problem_id", "index", "grader"))
