@@ -1,0 +1,292 @@
+"""From golds and responses to verdicts.
+
+Strict, the headline: the answer that the response commits to (`extract`) against the gold. Lenient:
+math-verify's own verdict over the whole response, as the paper had it, printed beside it.
+"""
+
+import atexit
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import islice
+from threading import Lock
+from typing import Any
+
+from opo_eval.errors import InputError, UsageError
+from opo_eval.grading import worker
+from opo_eval.grading.extract import ANSWER_PLACES, Extraction, extract_answer
+from opo_eval.grading.pool import DIED, TIMED_OUT, GradingPool, Job
+from opo_eval.records import Reason, Think, Verdict
+
+MAX_LENIENT_CHARS = 500_000
+"""math-verify searches a whole response with backtracking patterns; a longer one is not given to it and
+gets the lenient verdict GRADER_ERROR. 32,768 tokens of reasoning are about 130,000 characters."""
+
+GRADER_VERSION = 1
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_BATCH = 512
+_MOST_REMEMBERED = 100_000
+_MOST_GRADERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What grading one response gave; `answer` and `reason` belong to the strict verdict."""
+
+    verdict: Verdict
+    lenient_verdict: Verdict | None
+    extracted: str | None
+    reason: Reason
+
+
+_STRICT = {
+    worker.CORRECT: (Verdict.CORRECT, Reason.EQUIVALENT),
+    worker.NOT_EQUIVALENT: (Verdict.WRONG, Reason.NOT_EQUIVALENT),
+    worker.PARTS_DIFFER: (Verdict.WRONG, Reason.PARTS_DIFFER),
+    worker.UNPARSED_ANSWER: (Verdict.WRONG, Reason.UNPARSED_ANSWER),
+    worker.UNPARSED_GOLD: (Verdict.GRADER_ERROR, Reason.UNPARSED_GOLD),
+    worker.RAISED: (Verdict.GRADER_ERROR, Reason.VERIFIER_RAISED),
+    worker.MEMORY: (Verdict.GRADER_ERROR, Reason.MEMORY_LIMIT),
+    DIED: (Verdict.GRADER_ERROR, Reason.WORKER_DIED),
+    TIMED_OUT: (Verdict.TIMED_OUT, Reason.TIME_LIMIT),
+}
+_LENIENT = {outcome: verdict for outcome, (verdict, _) in _STRICT.items()} | {
+    worker.NO_ANSWER: Verdict.NO_ANSWER
+}
+_OWN = {str(verdict): (verdict, Reason.OWN_VERIFIER) for verdict in Verdict} | {
+    outcome: _STRICT[outcome] for outcome in (worker.RAISED, worker.MEMORY, DIED, TIMED_OUT)
+}
+
+
+@dataclass(eq=False)
+class _Item:
+    """One response on its way through a batch: waits for as many outcomes as it has open jobs."""
+
+    key: Hashable
+    extraction: Extraction
+    strict: tuple[Verdict, Reason] | None = None
+    lenient: Verdict | None = None
+    open_jobs: int = 0
+
+    def outcome(self) -> Outcome:
+        assert self.strict is not None
+        verdict, reason = self.strict
+        return Outcome(verdict, self.lenient, self.extraction.answer, reason)
+
+
+@dataclass(eq=False)
+class _Batch:
+    """The jobs of a batch, each unique (kind, gold, text) once, with the items that wait for it."""
+
+    waiting: dict[Job, list[_Item]] = field(default_factory=dict)
+
+    def ask(self, item: _Item, job: Job) -> None:
+        self.waiting.setdefault(job, []).append(item)
+        item.open_jobs += 1
+
+
+class Grader:
+    """Grades responses with a pool of killable workers; a context manager.
+
+    think: how a think section begins. where: the place of the answer, a key of `ANSWER_PLACES`.
+    lenient: whether math-verify's verdict over the whole response is wanted too. fast_paths: whether
+    equal texts and integers are decided without math-verify, which never changes a verdict. verifier:
+    the user's own callable (gold, response) → bool or Verdict, instead of strict and lenient.
+    """
+
+    def __init__(
+        self,
+        *,
+        think: Think | str = Think.TAGGED,
+        where: str = "boxed",
+        lenient: bool = True,
+        fast_paths: bool = True,
+        workers: int | None = None,
+        timeout_s: float = 5.0,
+        verifier: Callable[[str, str], Any] | None = None,
+    ) -> None:
+        if where not in ANSWER_PLACES:
+            raise UsageError(f"no answer place {where!r}: choose one of {', '.join(ANSWER_PLACES)}")
+        self.think, self.where, self.lenient, self.fast_paths = as_think(think), where, lenient, fast_paths
+        self.verifier = verifier
+        self.pool = GradingPool(workers=workers, timeout_s=timeout_s, verifier=verifier)
+        self._usable_golds: dict[str, bool] = {}
+        self._verdicts: dict[Job, str] = {}
+
+    @property
+    def signature(self) -> str:
+        """What a verdict depends on, as it is recorded with every grade."""
+        limit = f"limit:{self.pool.timeout_s:g}s"
+        if self.verifier:
+            name = getattr(self.verifier, "__qualname__", type(self.verifier).__qualname__)
+            return f"own:{name}|{limit}"
+        library = f"math-verify:{version('math-verify')}"
+        return f"strict:{GRADER_VERSION}|at:{self.where}|think:{self.think}|{limit}|{library}"
+
+    def grade(self, items: Iterable[tuple[Hashable, str, str]]) -> Iterator[tuple[Hashable, Outcome]]:
+        """Yield (key, outcome) for every (key, gold, response), in batches, as verdicts come in."""
+        source = iter(items)
+        while batch := list(islice(source, _BATCH)):
+            yield from self._grade_own(batch) if self.verifier else self._grade_batch(batch)
+
+    def check_golds(self, golds: Iterable[str]) -> dict[str, bool]:
+        """Whether each gold parses and is accepted as its own answer. Raises InputError for an empty one."""
+        unknown = [gold for gold in dict.fromkeys(golds) if gold not in self._usable_golds]
+        hard = [gold for gold in unknown if not (self.fast_paths and _INTEGER.fullmatch(_checked(gold)))]
+        self._usable_golds |= dict.fromkeys(unknown, True)
+        for position, outcome in self.pool.run(Job("gold", gold, "") for gold in hard):
+            self._usable_golds[hard[position]] = outcome == worker.CORRECT
+        return self._usable_golds
+
+    def close(self) -> None:
+        """End the workers."""
+        self.pool.close()
+
+    def __enter__(self) -> "Grader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _grade_batch(self, batch: list[tuple[Hashable, str, str]]) -> Iterator[tuple[Hashable, Outcome]]:
+        usable = self.check_golds(gold for _, gold, _ in batch)
+        jobs = _Batch()
+        for key, gold, response in batch:
+            item = _Item(key, extract_answer(response, think=self.think, where=self.where))
+            item.strict = self._without_worker(gold, item.extraction, usable[gold])
+            if item.strict is None:
+                jobs.ask(item, Job("strict", gold, item.extraction.answer or ""))
+            if self.lenient:
+                self._ask_lenient(jobs, item, gold, response)
+            if not item.open_jobs:
+                yield key, item.outcome()
+        yield from self._run(jobs, _STRICT)
+
+    def _without_worker(
+        self, gold: str, extraction: Extraction, usable: bool
+    ) -> tuple[Verdict, Reason] | None:
+        if not usable:
+            return Verdict.GRADER_ERROR, Reason.UNPARSED_GOLD
+        if extraction.answer is None:
+            reason = extraction.reason or Reason.NO_ANSWER_FOUND
+            too_long = reason is Reason.ANSWER_TOO_LONG
+            return Verdict.GRADER_ERROR if too_long else Verdict.NO_ANSWER, reason
+        return fast_verdict(gold, extraction.answer) if self.fast_paths else None
+
+    def _ask_lenient(self, jobs: _Batch, item: _Item, gold: str, response: str) -> None:
+        if len(response) > MAX_LENIENT_CHARS:
+            item.lenient = Verdict.GRADER_ERROR
+        else:
+            jobs.ask(item, Job("lenient", gold, response))
+
+    def _grade_own(self, batch: list[tuple[Hashable, str, str]]) -> Iterator[tuple[Hashable, Outcome]]:
+        jobs = _Batch()
+        for key, gold, response in batch:
+            jobs.ask(_Item(key, Extraction(None, None)), Job("own", gold, response))
+        yield from self._run(jobs, _OWN)
+
+    def _run(
+        self, batch: _Batch, strict: dict[str, tuple[Verdict, Reason]]
+    ) -> Iterator[tuple[Hashable, Outcome]]:
+        known = [job for job in batch.waiting if job in self._verdicts]
+        for job in known:
+            yield from _settle(batch.waiting[job], job, self._verdicts[job], strict)
+        jobs = [job for job in batch.waiting if job not in self._verdicts]
+        for position, outcome in self.pool.run(jobs):
+            job = jobs[position]
+            if job.kind == "strict":
+                self._remember(job, outcome)
+            yield from _settle(batch.waiting[job], job, outcome, strict)
+
+    def _remember(self, job: Job, outcome: str) -> None:
+        if len(self._verdicts) >= _MOST_REMEMBERED:
+            self._verdicts.clear()
+        self._verdicts[job] = outcome
+
+
+def _settle(
+    items: list[_Item], job: Job, outcome: str, strict: dict[str, tuple[Verdict, Reason]]
+) -> Iterator[tuple[Hashable, Outcome]]:
+    for item in items:
+        if job.kind == "lenient":
+            item.lenient = _LENIENT[outcome]
+        else:
+            item.strict = strict[outcome]
+        item.open_jobs -= 1
+        if not item.open_jobs:
+            yield item.key, item.outcome()
+
+
+def fast_verdict(gold: str, answer: str) -> tuple[Verdict, Reason] | None:
+    """The verdict where it needs no parsing: equal texts (of a gold that accepts itself) and integers."""
+    if gold.strip() == answer:
+        return Verdict.CORRECT, Reason.EQUAL_TEXT
+    if _INTEGER.fullmatch(gold.strip()) and _INTEGER.fullmatch(answer):
+        same = int(gold) == int(answer)
+        return (Verdict.CORRECT, Reason.EQUAL_INTEGER) if same else (Verdict.WRONG, Reason.DIFFERENT_INTEGER)
+    return None
+
+
+def as_think(think: Think | str) -> Think:
+    """A `Think` from its name. Raises UsageError for another name."""
+    try:
+        return Think(think)
+    except ValueError:
+        raise UsageError(f"think cannot be {think!r}: choose one of {', '.join(Think)}") from None
+
+
+def _checked(gold: str) -> str:
+    if not gold.strip():
+        raise InputError("a gold is empty: every problem needs an answer to be graded against")
+    return gold.strip()
+
+
+# --- one call ---------------------------------------------------------------------------------------
+
+_graders: dict[tuple[Any, ...], Grader] = {}
+_graders_lock = Lock()
+
+
+def grade_answers(
+    golds: Sequence[str],
+    responses: Sequence[str],
+    *,
+    think: Think | str = "tagged",
+    workers: int | None = None,
+    timeout_s: float = 5.0,
+    where: str = "boxed",
+    lenient: bool = True,
+    verifier: Callable[[str, str], Any] | None = None,
+) -> list[Outcome]:
+    """Grade responses against golds; one outcome each, in order.
+
+    Works from any thread. The workers stay for the next call with the same settings and end with this
+    process. timeout_s is the wall-clock limit of each verdict in seconds.
+
+    Raises UsageError for lists of unequal length or an unknown `think` or `where`, InputError for an
+    empty gold.
+    """
+    if len(golds) != len(responses):
+        raise UsageError(f"{len(golds)} golds for {len(responses)} responses: give one gold a response")
+    settings = (as_think(think), workers, timeout_s, where, lenient, verifier)
+    with _graders_lock:
+        grader = _graders.get(settings) or _new_grader(settings)
+        graded = dict(grader.grade(zip(range(len(golds)), golds, responses, strict=True)))
+    return [graded[position] for position in range(len(golds))]
+
+
+def _new_grader(settings: tuple[Any, ...]) -> Grader:
+    if len(_graders) >= _MOST_GRADERS:
+        _graders.pop(next(iter(_graders))).close()
+    think, workers, timeout_s, where, lenient, verifier = settings
+    _graders[settings] = Grader(
+        think=think, workers=workers, timeout_s=timeout_s, where=where, lenient=lenient, verifier=verifier
+    )
+    return _graders[settings]
+
+
+@atexit.register
+def _close_graders() -> None:
+    for grader in _graders.values():
+        grader.close()

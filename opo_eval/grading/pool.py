@@ -1,0 +1,264 @@
+"""Persistent grading workers that can be killed.
+
+A verdict that takes longer than its limit ends with its worker: no signal handler, no thread and no
+co-operation of the graded text is needed, so the limit holds from any thread and against code that
+never returns to Python. What else the worker had been given is done by its successor.
+"""
+
+import base64
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from opo_eval.errors import OpoEvalError, UsageError
+
+TIMED_OUT, DIED = "timed_out", "died"
+_CHUNK_JOBS, _CHUNK_CHARS = 16, 200_000
+_START_LIMIT_S = 120.0
+_RECYCLE_AFTER_JOBS = 5_000
+_ATTEMPTS = 2
+
+
+class Job(NamedTuple):
+    """One question to a worker; `kind` is gold, strict, lenient or own."""
+
+    kind: str
+    gold: str
+    text: str
+
+
+@dataclass(eq=False)
+class _Task:
+    number: int
+    job: Job
+    attempts: int = 0
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A worker process and the tasks that it has been given, the one it works on first."""
+
+    process: subprocess.Popen[bytes]
+    deadline: float
+    ready: bool = False
+    tasks: deque[_Task] = field(default_factory=deque)
+    unread: bytes = b""
+    done: int = 0
+    first_peak_mb: int = 0
+    last_peak_mb: int = 0
+
+
+class GradingPool:
+    """Workers that answer jobs, each within `timeout_s` seconds of wall-clock time.
+
+    workers: processes; default: the processors this process may use. memory_mb: what each may
+    allocate beyond what loading took. verifier: the user's own callable (gold, response) → verdict.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int | None = None,
+        timeout_s: float = 5.0,
+        memory_mb: int = 1024,
+        verifier: Callable[[str, str], Any] | None = None,
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise UsageError(f"workers must be at least 1, not {workers}")
+        if not timeout_s > 0:
+            raise UsageError(f"timeout_s must be more than 0 seconds, not {timeout_s}")
+        self.timeout_s, self.memory_mb = timeout_s, memory_mb
+        self.n_workers = workers or len(os.sched_getaffinity(0))
+        self._settings = {"memory_mb": memory_mb, "timeout_s": timeout_s, "verifier": _pickled(verifier)}
+        self._workers: list[_Worker] = []
+        self._queue: deque[_Task] = deque()
+        self._one_at_a_time = threading.Lock()
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[int, str]]:
+        """Yield (position of the job, its outcome) as the workers finish, in no particular order.
+
+        The outcome is one of the worker's, TIMED_OUT, or DIED where two workers in a row died of it.
+        Leaving the iterator early drops what is not done yet.
+        """
+        with self._one_at_a_time:
+            self._queue = deque(_Task(number, job) for number, job in enumerate(jobs))
+            try:
+                self._start_missing()
+                while self._queue or any(worker.tasks for worker in self._workers):
+                    self._hand_out()
+                    yield from self._collect()
+            finally:
+                self._drop_unfinished()
+
+    def start(self) -> None:
+        """Start the workers and wait until they are ready, so that the first verdict pays nothing."""
+        with self._one_at_a_time:
+            for _ in range(self.n_workers - len(self._workers)):
+                self._workers.append(self._spawn())
+            while not all(worker.ready for worker in self._workers):
+                for _ in self._collect():
+                    raise AssertionError("a worker answered before it was asked")
+
+    def pids(self) -> list[int]:
+        """Process ids of the live workers."""
+        return [worker.process.pid for worker in self._workers]
+
+    def close(self) -> None:
+        """End the workers; a later `run` starts new ones."""
+        for worker in self._workers:
+            _end(worker)
+        self._workers.clear()
+
+    def __enter__(self) -> "GradingPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- workers come and go ---
+
+    def _spawn(self) -> _Worker:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "opo_eval.grading.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        worker = _Worker(process, deadline=time.monotonic() + _START_LIMIT_S)
+        _send(worker, self._settings)
+        return worker
+
+    def _start_missing(self) -> None:
+        wanted = min(self.n_workers, max(1, len(self._queue)))
+        while len(self._workers) < wanted:
+            self._workers.append(self._spawn())
+
+    def _replace(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        _end(worker)
+        self._queue.extendleft(reversed(worker.tasks))
+        worker.tasks.clear()
+        self._start_missing()
+
+    def _drop_unfinished(self) -> None:
+        self._queue.clear()
+        for worker in [worker for worker in self._workers if worker.tasks]:
+            self._workers.remove(worker)
+            _end(worker)
+
+    # --- jobs out, outcomes in ---
+
+    def _hand_out(self) -> None:
+        for worker in list(self._workers):
+            if not worker.ready or worker.tasks or not self._queue:
+                continue
+            if worker.process.poll() is not None or _is_worn(worker, self.memory_mb):
+                self._replace(worker)
+                continue
+            worker.tasks = self._next_chunk()
+            worker.deadline = time.monotonic() + self.timeout_s
+            _send(worker, [task.job._asdict() for task in worker.tasks])
+
+    def _next_chunk(self) -> deque[_Task]:
+        # Few jobs at a time near the end, so that no worker idles while another has a long list.
+        most = min(_CHUNK_JOBS, 1 + len(self._queue) // (2 * self.n_workers))
+        chunk, chars = deque([self._queue.popleft()]), 0
+        while self._queue and len(chunk) < most and chars < _CHUNK_CHARS:
+            chars += len(self._queue[0].job.text)
+            chunk.append(self._queue.popleft())
+        return chunk
+
+    def _collect(self) -> Iterator[tuple[int, str]]:
+        for worker in self._wait():
+            data = os.read(worker.process.stdout.fileno(), 1 << 16)  # type: ignore[union-attr]
+            if not data:
+                yield from self._bury(worker)
+                continue
+            *lines, worker.unread = (worker.unread + data).split(b"\n")
+            for line in lines:
+                yield from self._take_reply(worker, json.loads(line))
+        yield from self._end_overdue()
+
+    def _wait(self) -> list[_Worker]:
+        with selectors.DefaultSelector() as selector:
+            for worker in self._busy():
+                selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
+            next_deadline = min((worker.deadline for worker in self._busy()), default=0.0)
+            events = selector.select(max(0.0, next_deadline - time.monotonic()))
+            return [key.data for key, _ in events]
+
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.tasks or not worker.ready]
+
+    def _take_reply(self, worker: _Worker, reply: dict[str, Any]) -> Iterator[tuple[int, str]]:
+        worker.deadline = time.monotonic() + self.timeout_s
+        if "ready" in reply:
+            worker.ready = True
+            return
+        worker.done += 1
+        worker.last_peak_mb = reply["peak_mb"]
+        worker.first_peak_mb = worker.first_peak_mb or worker.last_peak_mb
+        yield worker.tasks.popleft().number, reply["outcome"]
+
+    def _end_overdue(self) -> Iterator[tuple[int, str]]:
+        now = time.monotonic()
+        for worker in [w for w in self._busy() if w.deadline <= now]:
+            if not worker.ready:
+                raise OpoEvalError(_never_started(f"not ready after {_START_LIMIT_S:.0f} s"))
+            yield worker.tasks.popleft().number, TIMED_OUT
+            self._replace(worker)
+
+    def _bury(self, worker: _Worker) -> Iterator[tuple[int, str]]:
+        if not worker.ready:
+            raise OpoEvalError(_never_started(f"it ended with status {worker.process.wait()}"))
+        first = worker.tasks[0]
+        first.attempts += 1
+        if first.attempts == _ATTEMPTS:
+            yield worker.tasks.popleft().number, DIED
+        self._replace(worker)
+
+
+def _never_started(what: str) -> str:
+    return (
+        f"a grading worker did not start ({what}): run `{sys.executable} -m opo_eval.grading.worker "
+        "</dev/null` to see why, and check that math-verify is installed"
+    )
+
+
+def _is_worn(worker: _Worker, memory_mb: int) -> bool:
+    grown_mb = worker.last_peak_mb - worker.first_peak_mb
+    return worker.done >= _RECYCLE_AFTER_JOBS or grown_mb > memory_mb // 2
+
+
+def _send(worker: _Worker, message: Any) -> None:
+    # A worker that has died is noticed by its closed output, where its tasks are taken back.
+    with suppress(BrokenPipeError):
+        worker.process.stdin.write(json.dumps(message).encode() + b"\n")  # type: ignore[union-attr]
+        worker.process.stdin.flush()  # type: ignore[union-attr]
+
+
+def _end(worker: _Worker) -> None:
+    worker.process.kill()
+    worker.process.wait()
+    for stream in (worker.process.stdin, worker.process.stdout):
+        with suppress(OSError):
+            stream.close()  # type: ignore[union-attr]
+
+
+def _pickled(verifier: Callable[[str, str], Any] | None) -> str | None:
+    if verifier is None:
+        return None
+    import cloudpickle
+
+    return base64.b64encode(cloudpickle.dumps(verifier)).decode()

@@ -1,0 +1,227 @@
+"""One grading worker: `python -m opo_eval.grading.worker`, driven by `pool` over its standard streams.
+
+Model output is hostile input, and sympy evaluates what it parses. So the work is done in a process that
+can be killed, with its memory capped and, once math-verify is loaded, with an audit hook that refuses
+to start programs, open sockets or change files.
+
+Protocol: one JSON line in for the settings; then, for each line in (a list of jobs), one line out for
+each job, in order.
+"""
+
+import base64
+import json
+import math
+import os
+import resource
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+from opo_eval.records import Verdict
+
+# What a job can answer, besides a Verdict of the user's own verifier.
+CORRECT, NOT_EQUIVALENT, PARTS_DIFFER, UNPARSED_ANSWER, UNPARSED_GOLD, NO_ANSWER, RAISED, MEMORY = (
+    "correct",
+    "not_equivalent",
+    "parts_differ",
+    "unparsed_answer",
+    "unparsed_gold",
+    "no_answer",
+    "raised",
+    "memory_limit",
+)
+
+_CPU_GRACE_S = 5
+_REFUSED_EVENTS = (
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "os.chmod",
+    "os.kill",
+    "subprocess.",
+    "socket.",
+    "shutil.",
+    "ctypes.",
+    "pty.",
+)
+
+
+def main() -> None:
+    """Serve jobs until standard input ends."""
+    requests, replies = sys.stdin.buffer, _take_stdout()
+    settings = json.loads(requests.readline())
+    judge = _prepare(settings)
+    _reply(replies, {"ready": os.getpid()})
+    for line in requests:
+        for job in json.loads(line):
+            _cap_cpu(settings["timeout_s"])
+            outcome = _judge_safely(judge, job)
+            _reply(replies, {"outcome": outcome, "peak_mb": _peak_mb()})
+
+
+def _prepare(settings: dict[str, Any]) -> Callable[[dict[str, str]], str]:
+    if settings["verifier"]:
+        import cloudpickle
+
+        verifier = cloudpickle.loads(base64.b64decode(settings["verifier"]))
+        _cap_memory(settings["memory_mb"])
+        return lambda job: _own_verdict(verifier, job["gold"], job["text"])
+    import logging
+
+    logging.disable(logging.CRITICAL)
+    _judge_strict("1", "2")  # loads everything that a verdict can need, before the doors close
+    _cap_memory(settings["memory_mb"])
+    sys.addaudithook(_refuse_side_effects)
+    return lambda job: _JUDGES[job["kind"]](job["gold"], job["text"])
+
+
+def _judge_safely(judge: Callable[[dict[str, str]], str], job: dict[str, str]) -> str:
+    try:
+        return judge(job)
+    except MemoryError:
+        return MEMORY
+    except Exception:
+        return RAISED
+
+
+# --- verdicts by math-verify ------------------------------------------------------------------------
+
+
+def _judge_gold(gold: str, _: str) -> str:
+    """Whether a gold parses and is accepted as its own answer."""
+    if not _parse_gold(gold):
+        return UNPARSED_GOLD
+    return _judge_strict(gold, gold)
+
+
+def _judge_strict(gold: str, answer: str) -> str:
+    from sympy import Basic, MatrixBase
+
+    parsed_gold, parsed_answer = _parse_gold(gold), _parse_wrapped(answer)
+    if not parsed_gold:
+        return UNPARSED_GOLD
+    if _verify(parsed_gold, parsed_answer):
+        return PARTS_DIFFER if _repeats_dropped(parsed_gold[0], parsed_answer[0]) else CORRECT
+    understood = any(isinstance(part, (Basic, MatrixBase)) for part in parsed_answer)
+    return NOT_EQUIVALENT if understood else UNPARSED_ANSWER
+
+
+def _judge_lenient(gold: str, response: str) -> str:
+    """math-verify's own verdict over the whole response."""
+    parsed_gold = _parse_gold(gold)
+    if not parsed_gold:
+        return UNPARSED_GOLD
+    parsed = _parse(response)
+    if not parsed:
+        return NO_ANSWER
+    return CORRECT if _verify(parsed_gold, parsed) else NOT_EQUIVALENT
+
+
+_JUDGES = {"gold": _judge_gold, "strict": _judge_strict, "lenient": _judge_lenient}
+
+
+def _verify(gold: list[Any], answer: list[Any]) -> bool:
+    from math_verify import verify
+
+    try:
+        return verify(gold, answer, timeout_seconds=None, raise_on_error=True)
+    except Exception:
+        # math-verify compares every parsed form of one with every form of the other and goes on to the
+        # next pair after an error: a later pair may still agree. Only without one is it an error.
+        if verify(gold, answer, timeout_seconds=None, raise_on_error=False):
+            return True
+        raise
+
+
+def _repeats_dropped(gold: Any, answer: Any) -> bool:
+    """Whether a gold that lists a value twice was met by an answer that does not (2,2 against 2)."""
+    parts = len(getattr(gold, "_unsorted_args", ()))
+    return parts > len(getattr(gold, "args", ())) and parts != len(getattr(answer, "_unsorted_args", (0,)))
+
+
+@lru_cache(maxsize=4096)
+def _parse_gold(gold: str) -> list[Any]:
+    return _parse_wrapped(gold)
+
+
+def _parse_wrapped(text: str) -> list[Any]:
+    # Without dollars math-verify looks for a number only, so that \text{Evelyn} parses to nothing.
+    bare = text.replace("\\$", "")
+    return _parse(text if "$" in bare or "\\(" in bare or "\\[" in bare else f"${text}$")
+
+
+def _parse(text: str) -> list[Any]:
+    from math_verify import parse
+
+    return parse(text, parsing_timeout=None, raise_on_error=True)  # type: ignore[arg-type]
+
+
+# --- verdicts by the user's own function ------------------------------------------------------------
+
+
+def _own_verdict(verifier: Callable[[str, str], Any], gold: str, response: str) -> str:
+    verdict = verifier(gold, response)
+    if isinstance(verdict, bool):
+        return Verdict.CORRECT if verdict else Verdict.WRONG
+    return Verdict(verdict)
+
+
+# --- the process ------------------------------------------------------------------------------------
+
+
+def _take_stdout() -> BinaryIO:
+    """Keep the reply channel for ourselves: whatever else prints goes nowhere."""
+    replies = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    return replies
+
+
+def _reply(replies: BinaryIO, message: dict[str, Any]) -> None:
+    replies.write(json.dumps(message).encode() + b"\n")
+    replies.flush()
+
+
+def _cap_memory(megabytes: int) -> None:
+    """Cap what the process may still allocate; beyond it Python raises MemoryError."""
+    try:
+        with open("/proc/self/statm") as statm:
+            used = int(statm.read().split()[0]) * resource.getpagesize()
+    except OSError:  # not Linux: no cheap way to know what is mapped, so the limit counts from zero
+        used = 0
+    limit = used + megabytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _cap_cpu(timeout_s: float) -> None:
+    """Let the kernel end this process if it outlives a parent that would have ended it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = math.ceil(used.ru_utime + used.ru_stime + timeout_s) + _CPU_GRACE_S
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+
+
+def _peak_mb() -> int:
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // scale
+
+
+def _refuse_side_effects(event: str, arguments: tuple[Any, ...]) -> None:
+    if event.startswith(_REFUSED_EVENTS) or (event == "open" and _writes(arguments)):
+        raise PermissionError(f"a grading worker may not do {event}")
+
+
+def _writes(arguments: tuple[Any, ...]) -> bool:
+    flags = arguments[2]
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+if __name__ == "__main__":
+    main()
