@@ -1,0 +1,175 @@
+"""Generations in a table (JSON Lines, JSON, CSV, Parquet) → run directories.
+
+A row is one sample, or a problem with a list of samples. The file is read twice: once to check every
+row and collect the problems, so that a bad row is found before anything is written, and once to write.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from opo_eval.errors import InputError
+from opo_eval.importers.rows import ImportPlan, Place, Reader, Row
+from opo_eval.problems import dataset_sha256
+from opo_eval.provenance import current_provenance
+from opo_eval.records import Checkpoint, Grade, Problem, Reason, RunSettings, Sample
+from opo_eval.store import RunWriter, run_path
+from opo_eval.tabular import file_sha256
+
+_NAMED_AT_MOST = 3
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import wrote, and what it could not join."""
+
+    runs: dict[Path, int]
+    """Run directory → samples added now."""
+    already_there: int
+    unjoined: Counter[str]
+    """Problem as the file names it → rows that were left out."""
+    n_empty: int
+    """Responses without any text."""
+
+    def sentences(self) -> list[str]:
+        """What happened, for a person."""
+        said = [f"{path}: {n} samples added" for path, n in self.runs.items()]
+        if self.already_there:
+            said.append(f"{self.already_there} samples were there already")
+        if self.unjoined:
+            names = ", ".join(islice(self.unjoined, _NAMED_AT_MOST))
+            more = "" if len(self.unjoined) <= _NAMED_AT_MOST else ", ..."
+            said.append(
+                f"left out: {sum(self.unjoined.values())} rows of {len(self.unjoined)} problems that could "
+                f"not be joined by id or text ({names}{more})"
+            )
+        if self.n_empty:
+            said.append(f"{self.n_empty} responses are empty; they count as samples without an answer")
+        return said
+
+
+def import_table(plan: ImportPlan) -> Imported:
+    """Import every row of a table into `<out>/<checkpoint>/<benchmark>/`.
+
+    Raises InputError for the first row that cannot be used, naming it, before anything is written;
+    StoreError where a run directory holds something else. The same import again adds what is missing.
+    """
+    reader = Reader(plan)
+    survey = _survey(reader)
+    source = f"{plan.path.name} sha256:{file_sha256(plan.path)}"
+    with ExitStack() as stack:
+        writers = {
+            key: stack.enter_context(_open_run(plan, key, found, source)) for key, found in survey.items()
+        }
+        before = {key: len(writer.samples.keys) for key, writer in writers.items()}
+        already_there = _write(reader, writers)
+        added = {writers[key].path: len(writers[key].samples.keys) - before[key] for key in writers}
+    return Imported(added, already_there, reader.unjoined, sum(found.n_empty for found in survey.values()))
+
+
+# --- first reading: is every row good, and which problems are there ----------------------------------
+
+
+@dataclass
+class _Survey:
+    problems: dict[str, Problem] = field(default_factory=dict)
+    keys: dict[tuple[str, int], str] = field(default_factory=dict)
+    n_samples: Counter[str] = field(default_factory=Counter)
+    steps: set[int] = field(default_factory=set)
+    n_empty: int = 0
+
+
+def _survey(reader: Reader) -> dict[Place, _Survey]:
+    found: dict[Place, _Survey] = defaultdict(_Survey)
+    for row in reader.rows():
+        _add_row(found[row.place], row)
+    if not found:
+        raise InputError(f"no row of {reader.plan.path} could be imported: {_why_none(reader)}")
+    return dict(found)
+
+
+def _add_row(survey: _Survey, row: Row) -> None:
+    known = survey.problems.setdefault(row.problem.id, row.problem)
+    if known.answer != row.problem.answer:
+        raise InputError(
+            f"{row.where} gives problem {row.problem.source_id!r} the gold {row.problem.answer!r}, "
+            f"an earlier row {known.answer!r}: correct one of them"
+        )
+    survey.n_empty += sum(not response.strip() for response in row.responses)
+    survey.steps |= {row.step} - {None}
+    for sample in _samples(row, survey.n_samples):
+        first = survey.keys.setdefault((sample.problem_id, sample.index), row.where)
+        if first != row.where:
+            raise InputError(
+                f"{row.where} repeats sample {sample.index} of problem {row.problem.source_id!r} of "
+                f"{row.place.checkpoint} (first at {first}): remove one, or leave `index` out of --map to "
+                "number samples in the order of the file"
+            )
+
+
+def _why_none(reader: Reader) -> str:
+    names = ", ".join(repr(name) for name in islice(reader.unjoined, _NAMED_AT_MOST))
+    return f"none of its problems ({names}, ...) is in {reader.plan.problems!r} by id or text"
+
+
+# --- second reading: write --------------------------------------------------------------------------
+
+
+def _open_run(plan: ImportPlan, key: Place, found: _Survey, source: str) -> RunWriter:
+    problems = tuple(found.problems.values())
+    step = next(iter(found.steps)) if len(found.steps) == 1 else None
+    settings = RunSettings(
+        checkpoint=Checkpoint(name=key.checkpoint, step=step),
+        benchmark=key.benchmark,
+        dataset_sha256=dataset_sha256(problems),
+        think=plan.think,
+        source=source,
+    )
+    path = run_path(plan.out, key.checkpoint, key.benchmark)
+    return RunWriter(path, settings, problems, provenance=current_provenance())
+
+
+def _write(reader: Reader, writers: Mapping[Place, RunWriter]) -> int:
+    counts: dict[Place, Counter[str]] = defaultdict(Counter)
+    already_there = 0
+    for row in reader.rows():
+        writer = writers[row.place]
+        samples = list(_samples(row, counts[row.place]))
+        new = [s for s in samples if (s.problem_id, s.index) not in writer.samples.keys]
+        already_there += len(samples) - len(new)
+        writer.append_samples(new)
+        writer.append_grades(g for g in _grades(row, samples, reader) if _is_new(writer, g))
+    return already_there
+
+
+def _samples(row: Row, counts: Counter[str]) -> Iterator[Sample]:
+    for offset, response in enumerate(row.responses):
+        index = counts[row.problem.id] if row.first_index is None else row.first_index + offset
+        counts[row.problem.id] += 1
+        yield Sample(
+            checkpoint=row.place.checkpoint,
+            problem_id=row.problem.id,
+            index=index,
+            text=response,
+            finish=row.finish,
+            n_tokens=row.n_tokens,
+        )
+
+
+def _grades(row: Row, samples: Sequence[Sample], reader: Reader) -> Iterator[Grade]:
+    if row.score is not None:
+        for sample in samples:
+            yield Grade(
+                problem_id=sample.problem_id,
+                index=sample.index,
+                verdict=row.score,
+                reason=Reason.SOURCE,
+                grader=f"source:{reader.columns['score']}",
+            )
+
+
+def _is_new(writer: RunWriter, grade: Grade) -> bool:
+    return writer.grades.file.key_of(grade) not in writer.grades.keys
