@@ -1,0 +1,56 @@
+"""Sampling into a run directory; the same call continues an interrupted one."""
+
+from pathlib import Path
+
+from opo_eval.problems import dataset_sha256
+from opo_eval.progress import Progress
+from opo_eval.provenance import current_provenance
+from opo_eval.records import Checkpoint, Problem, RunSettings, Sample, Think
+from opo_eval.samplers.base import Generation, Sampler, plan_requests
+from opo_eval.store import RunDir, RunWriter
+
+
+def sample_run(
+    path: Path,
+    sampler: Sampler,
+    checkpoint: Checkpoint,
+    problems: tuple[Problem, ...],
+    *,
+    n: int,
+    think: Think,
+    quiet: bool = False,
+) -> RunDir:
+    """Draw what is missing of n samples a problem into `path`; samples are written as they finish.
+
+    Raises StoreError where the run was made with other settings or another process writes to it.
+    """
+    settings = RunSettings(
+        checkpoint=checkpoint,
+        benchmark=problems[0].benchmark,
+        dataset_sha256=dataset_sha256(problems),
+        think=think,
+        prompting=sampler.prompting,
+        sampling=sampler.settings,
+    )
+    provenance = current_provenance(sampler.device)
+    with RunWriter(path, settings, problems, provenance=provenance, n_target=n) as writer:
+        requests = plan_requests(problems, n, sampler.settings.base_seed, writer.samples.keys)
+        what = f"sampling {checkpoint.name} on {problems[0].benchmark}"
+        with Progress(what, len(requests), unit="samples", quiet=quiet) as progress, writer.timed():
+            for generation in sampler.generate(requests):
+                writer.append_samples([_sample(checkpoint, generation)])
+                progress.advance()
+    return RunDir(path)
+
+
+def _sample(checkpoint: Checkpoint, generation: Generation) -> Sample:
+    return Sample(
+        checkpoint=checkpoint.name,
+        problem_id=generation.request.problem.id,
+        index=generation.request.index,
+        seed=generation.request.seed,
+        text=generation.text,
+        token_ids=generation.token_ids,
+        finish=generation.finish,
+        n_tokens=generation.n_tokens,
+    )
