@@ -18,6 +18,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -268,6 +269,10 @@ class RunDir:
         """Yield the grades of every grader in the order in which they were written."""
         return iter(_grade_file(self.path))
 
+    def sample_keys(self) -> set[tuple[str, int]]:
+        """The (problem_id, index) that have been sampled."""
+        return {(problem_id, index) for problem_id, index in _sample_file(self.path).places()}
+
     def graders(self) -> list[str]:
         """Signatures of the graders that have graded, the latest to start last."""
         return list(dict.fromkeys(grade.grader for grade in self.grades()))
@@ -314,7 +319,6 @@ class RunWriter:
         self.path = Path(path)
         _make_directory(self.path)
         self._lock = _take_lock(self.path / _LOCK)
-        self._started = time.monotonic()
         try:
             self.repairs = self._repair()
             if settings is not None:
@@ -334,14 +338,21 @@ class RunWriter:
         """Add grades; a key that is there already is refused."""
         self.grades.append(grades)
 
-    def close(self, *, count_time: bool = False) -> None:
-        """Bring everything to disk and release the lock; `count_time` adds to the run's sampling time."""
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Add the time spent in here to the run's sampling time, however it ends."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            manifest = self.run.manifest
+            spent = manifest.wall_time_s + time.monotonic() - started
+            self._write_manifest(replace(manifest, wall_time_s=round(spent, 3)))
+
+    def close(self) -> None:
+        """Bring everything to disk and release the lock."""
         self.samples.close()
         self.grades.close()
-        if count_time:
-            manifest = self.run.manifest
-            spent = manifest.wall_time_s + time.monotonic() - self._started
-            self._write_manifest(replace(manifest, wall_time_s=round(spent, 3)))
         os.close(self._lock)
 
     def __enter__(self) -> Self:

@@ -15,10 +15,10 @@ from opo_eval.think import after_think
 MAX_ANSWER_CHARS = 10_000
 """A longer answer is not parsed: it gets `Reason.ANSWER_TOO_LONG`."""
 
-_BOX_TOKEN = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
-_ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+# A backslash before \boxed is a doubled one (JSON) or the end of a line break: neither hides the box.
+_BOX_TOKEN = re.compile(r"\\boxed\s*\{|\\(?!\\boxed).|[{}]", re.DOTALL)
 _HASH = re.compile(r"^####[ \t]*(.*)$", re.MULTILINE)
-_FINAL_ANSWER = re.compile(r"\b(?:final\s+)?answer(?:\s+is)?[ \t]*[:=]?[ \t]*([^\n]*)", re.IGNORECASE)
+_FINAL_ANSWER = re.compile(r"\b(?:final\s+)?answer(?:\s+is)?[ \t*]*[:=]?[ \t*]*([^\n]*)", re.IGNORECASE)
 
 
 class Extraction(NamedTuple):
@@ -65,8 +65,9 @@ def last_boxed(text: str) -> str | None:
 
 
 def _last_answer_tag(text: str) -> str | None:
-    found = _ANSWER_TAG.findall(text)
-    return _unboxed(found[-1]) if found else None
+    before, closed, _ = text.rpartition("</answer>")
+    _, opened, content = before.rpartition("<answer>")
+    return _unboxed(content.partition("</answer>")[0]) if opened and closed else None
 
 
 def _last_hash(text: str) -> str | None:
@@ -76,7 +77,10 @@ def _last_hash(text: str) -> str | None:
 
 def _last_final_answer(text: str) -> str | None:
     found = _FINAL_ANSWER.findall(text)
-    return _unboxed(found[-1]).rstrip().rstrip(".*") if found else None
+    if not found:
+        return None
+    # "… is 5. I hope it is correct." is the sentence that Minerva's prompt asks for.
+    return _unboxed(found[-1]).partition("I hope")[0].rstrip().rstrip(".*")
 
 
 def _unboxed(answer: str) -> str:

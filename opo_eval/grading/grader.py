@@ -132,12 +132,14 @@ class Grader:
 
     def check_golds(self, golds: Iterable[str]) -> dict[str, bool]:
         """Whether each gold parses and is accepted as its own answer. Raises InputError for an empty one."""
-        unknown = [gold for gold in dict.fromkeys(golds) if gold not in self._usable_golds]
-        hard = [gold for gold in unknown if not (self.fast_paths and _INTEGER.fullmatch(_checked(gold)))]
-        self._usable_golds |= dict.fromkeys(unknown, True)
+        asked = dict.fromkeys(golds)
+        unknown = [gold for gold in asked if gold not in self._usable_golds]
+        easy = {gold for gold in unknown if _INTEGER.fullmatch(_checked(gold)) and self.fast_paths}
+        hard = [gold for gold in unknown if gold not in easy]
         for position, outcome in self.pool.run(Job("gold", gold, "") for gold in hard):
             self._usable_golds[hard[position]] = outcome == worker.CORRECT
-        return self._usable_golds
+        self._usable_golds |= dict.fromkeys(easy, True)
+        return {gold: self._usable_golds[gold] for gold in asked}
 
     def close(self) -> None:
         """End the workers."""
@@ -269,21 +271,27 @@ def grade_answers(
     """
     if len(golds) != len(responses):
         raise UsageError(f"{len(golds)} golds for {len(responses)} responses: give one gold a response")
-    settings = (as_think(think), workers, timeout_s, where, lenient, verifier)
     with _graders_lock:
-        grader = _graders.get(settings) or _new_grader(settings)
+        grader = _kept_grader(
+            verifier,
+            think=as_think(think),
+            where=where,
+            lenient=lenient,
+            workers=workers,
+            timeout_s=timeout_s,
+        )
         graded = dict(grader.grade(zip(range(len(golds)), golds, responses, strict=True)))
     return [graded[position] for position in range(len(golds))]
 
 
-def _new_grader(settings: tuple[Any, ...]) -> Grader:
-    if len(_graders) >= _MOST_GRADERS:
-        _graders.pop(next(iter(_graders))).close()
-    think, workers, timeout_s, where, lenient, verifier = settings
-    _graders[settings] = Grader(
-        think=think, workers=workers, timeout_s=timeout_s, where=where, lenient=lenient, verifier=verifier
-    )
-    return _graders[settings]
+def _kept_grader(verifier: Callable[[str, str], Any] | None, **settings: Any) -> Grader:
+    # A callable object need not be hashable; its grader keeps it alive, so that its id stays its own.
+    key = (verifier if isinstance(verifier, Hashable) else id(verifier), *settings.values())
+    if key not in _graders:
+        if len(_graders) >= _MOST_GRADERS:
+            _graders.pop(next(iter(_graders))).close()
+        _graders[key] = Grader(verifier=verifier, **settings)
+    return _graders[key]
 
 
 @atexit.register

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -77,31 +77,34 @@ class GradingPool:
         if not timeout_s > 0:
             raise UsageError(f"timeout_s must be more than 0 seconds, not {timeout_s}")
         self.timeout_s, self.memory_mb = timeout_s, memory_mb
-        self.n_workers = workers or len(os.sched_getaffinity(0))
+        self.n_workers = workers or _usable_processors()
         self._settings = {"memory_mb": memory_mb, "timeout_s": timeout_s, "verifier": _pickled(verifier)}
         self._workers: list[_Worker] = []
         self._queue: deque[_Task] = deque()
         self._one_at_a_time = threading.Lock()
+        self._running_in: int | None = None
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[int, str]]:
         """Yield (position of the job, its outcome) as the workers finish, in no particular order.
 
         The outcome is one of the worker's, TIMED_OUT, or DIED where two workers in a row died of it.
-        Leaving the iterator early drops what is not done yet.
+        Leaving the iterator early drops what is not done yet. Raises UsageError for a run within a run.
         """
-        with self._one_at_a_time:
+        with self._alone():
             self._queue = deque(_Task(number, job) for number, job in enumerate(jobs))
             try:
                 self._start_missing()
                 while self._queue or any(worker.tasks for worker in self._workers):
                     self._hand_out()
-                    yield from self._collect()
+                    # All of it before the first yield: a caller who takes long must not make replies
+                    # that wait in a pipe look overdue.
+                    yield from list(self._collect())
             finally:
                 self._drop_unfinished()
 
     def start(self) -> None:
         """Start the workers and wait until they are ready, so that the first verdict pays nothing."""
-        with self._one_at_a_time:
+        with self._alone():
             for _ in range(self.n_workers - len(self._workers)):
                 self._workers.append(self._spawn())
             while not all(worker.ready for worker in self._workers):
@@ -124,12 +127,26 @@ class GradingPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one thread in at a time; within one thread a second run would wait for itself for ever."""
+        if self._running_in == threading.get_ident():
+            raise UsageError("the pool is in the middle of a run: finish or close that iterator first")
+        with self._one_at_a_time:
+            self._running_in = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._running_in = None
+
     # --- workers come and go ---
 
     def _spawn(self) -> _Worker:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        # The worker finds the modules that this process would find: `-P` keeps the current folder, whose
+        # random.py is not ours, off its path unless it is on ours, where it is called "".
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
         process = subprocess.Popen(
-            [sys.executable, "-m", "opo_eval.grading.worker"],
+            [sys.executable, "-P", "-m", "opo_eval.grading.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -140,7 +157,7 @@ class GradingPool:
         return worker
 
     def _start_missing(self) -> None:
-        wanted = min(self.n_workers, max(1, len(self._queue)))
+        wanted = min(self.n_workers, len(self._queue))
         while len(self._workers) < wanted:
             self._workers.append(self._spawn())
 
@@ -203,6 +220,8 @@ class GradingPool:
 
     def _take_reply(self, worker: _Worker, reply: dict[str, Any]) -> Iterator[tuple[int, str]]:
         worker.deadline = time.monotonic() + self.timeout_s
+        if "failed" in reply:
+            raise OpoEvalError(_never_started(reply["failed"]))
         if "ready" in reply:
             worker.ready = True
             return
@@ -229,10 +248,16 @@ class GradingPool:
         self._replace(worker)
 
 
+def _usable_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _never_started(what: str) -> str:
     return (
-        f"a grading worker did not start ({what}): run `{sys.executable} -m opo_eval.grading.worker "
-        "</dev/null` to see why, and check that math-verify is installed"
+        f"a grading worker did not start ({what}): check that math-verify, and what a verifier of your own "
+        f"imports, can be imported by {sys.executable}"
     )
 
 
@@ -261,4 +286,10 @@ def _pickled(verifier: Callable[[str, str], Any] | None) -> str | None:
         return None
     import cloudpickle
 
-    return base64.b64encode(cloudpickle.dumps(verifier)).decode()
+    try:
+        return base64.b64encode(cloudpickle.dumps(verifier)).decode()
+    except Exception as error:
+        raise UsageError(
+            f"the verifier {verifier!r:.80} cannot be sent to a worker process ({error}): "
+            "open files, locks and models inside the function, not outside"
+        ) from None

@@ -12,6 +12,7 @@ import base64
 import json
 import math
 import os
+import re
 import resource
 import sys
 from collections.abc import Callable
@@ -33,6 +34,12 @@ CORRECT, NOT_EQUIVALENT, PARTS_DIFFER, UNPARSED_ANSWER, UNPARSED_GOLD, NO_ANSWER
 )
 
 _CPU_GRACE_S = 5
+_WARM_UP = (
+    (r"\frac{1}{2}+\sqrt{3}x", r"x^2-2x+1"),
+    (r"(3,\frac{\pi}{2})", r"(-\infty,1]\cup[2,3)"),
+    (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\begin{pmatrix} 1 & 2 \\ 3 & 5 \end{pmatrix}"),
+)
+_MATH_DELIMITER = re.compile(r"(?<!\\)(?:\$|\\\(|\\\[)")
 _REFUSED_EVENTS = (
     "os.system",
     "os.exec",
@@ -43,7 +50,12 @@ _REFUSED_EVENTS = (
     "os.rename",
     "os.rmdir",
     "os.mkdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
     "os.chmod",
+    "os.chown",
+    "os.utime",
     "os.kill",
     "subprocess.",
     "socket.",
@@ -57,7 +69,11 @@ def main() -> None:
     """Serve jobs until standard input ends."""
     requests, replies = sys.stdin.buffer, _take_stdout()
     settings = json.loads(requests.readline())
-    judge = _prepare(settings)
+    try:
+        judge = _prepare(settings)
+    except Exception as error:
+        _reply(replies, {"failed": f"{type(error).__name__}: {error}"})
+        return
     _reply(replies, {"ready": os.getpid()})
     for line in requests:
         for job in json.loads(line):
@@ -76,7 +92,10 @@ def _prepare(settings: dict[str, Any]) -> Callable[[dict[str, str]], str]:
     import logging
 
     logging.disable(logging.CRITICAL)
-    _judge_strict("1", "2")  # loads everything that a verdict can need, before the doors close
+    for gold, answer in _WARM_UP:
+        # Loads what a verdict needs before the doors close, and fills the parser's tables, a matter of a
+        # second that would otherwise count against the limit of whoever comes first.
+        _judge_strict(gold, answer)
     _cap_memory(settings["memory_mb"])
     sys.addaudithook(_refuse_side_effects)
     return lambda job: _JUDGES[job["kind"]](job["gold"], job["text"])
@@ -152,9 +171,10 @@ def _parse_gold(gold: str) -> list[Any]:
 
 
 def _parse_wrapped(text: str) -> list[Any]:
-    # Without dollars math-verify looks for a number only, so that \text{Evelyn} parses to nothing.
-    bare = text.replace("\\$", "")
-    return _parse(text if "$" in bare or "\\(" in bare or "\\[" in bare else f"${text}$")
+    # Without dollars math-verify looks for a number only, so that \text{Evelyn} parses to nothing; between
+    # them it reads a single line, and a matrix often has several.
+    line = text.replace("\n", " ")
+    return _parse(line if _MATH_DELIMITER.search(line) else f"${line}$")
 
 
 def _parse(text: str) -> list[Any]:
@@ -197,15 +217,20 @@ def _cap_memory(megabytes: int) -> None:
             used = int(statm.read().split()[0]) * resource.getpagesize()
     except OSError:  # not Linux: no cheap way to know what is mapped, so the limit counts from zero
         used = 0
-    limit = used + megabytes * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _limit(resource.RLIMIT_AS, used + megabytes * 2**20)
 
 
 def _cap_cpu(timeout_s: float) -> None:
     """Let the kernel end this process if it outlives a parent that would have ended it."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = math.ceil(used.ru_utime + used.ru_stime + timeout_s) + _CPU_GRACE_S
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+    _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + timeout_s) + _CPU_GRACE_S)
+
+
+def _limit(resource_kind: int, value: int) -> None:
+    """Set a soft limit, at most the hard one, which `ulimit` or a batch system may have set."""
+    _, hard = resource.getrlimit(resource_kind)
+    soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(resource_kind, (soft, hard))
 
 
 def _peak_mb() -> int:
@@ -220,7 +245,7 @@ def _refuse_side_effects(event: str, arguments: tuple[Any, ...]) -> None:
 
 def _writes(arguments: tuple[Any, ...]) -> bool:
     flags = arguments[2]
-    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
 
 
 if __name__ == "__main__":

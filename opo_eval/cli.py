@@ -1,0 +1,529 @@
+"""The command line: one subcommand a stage, no logic of its own.
+
+Everything heavy is imported inside the function that needs it, so that `--help` is there at once.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from tyro.conf import Positional, arg
+
+from opo_eval.errors import OpoEvalError, UsageError
+
+if TYPE_CHECKING:
+    from opo_eval.measure import MeasureOptions
+    from opo_eval.records import Problem
+    from opo_eval.store import RunDir
+
+Checkpoints = Annotated[Positional[tuple[str, ...]], arg(metavar="CHECKPOINT ...")]
+Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")]
+Benchmarks = Annotated[tuple[str, ...], arg(metavar="NAME ...")]
+N = Annotated[int, arg(aliases=["-n"])]
+OptionalN = Annotated[int | None, arg(aliases=["-n"])]
+
+# --- settings that several verbs share --------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class SamplingFlags:
+    """How responses are drawn."""
+
+    temperature: float = 1.0
+    """0 decodes greedily."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0: all tokens."""
+    max_tokens: int = 2048
+    """Of a response."""
+    seed: int = 0
+    """Base seed: every sample's own seed is a hash of it, the problem and the sample's index."""
+    template: str | None = None
+    """Name or text of the prompt template; default: what the benchmark is usually asked with."""
+    system: str | None = None
+    """System message, for models whose chat template has one."""
+    response_prefix: str = ""
+    """Text that the response begins with, such as `<think>`."""
+    no_chat: bool = False
+    """Leave out the tokenizer's chat template."""
+    engine: str = "hf"
+    dtype: str = "float32"
+    device: str | None = None
+    """Default: a GPU where there is one."""
+    batch_size: int = 64
+    """Responses drawn together."""
+
+
+@dataclass(kw_only=True)
+class GradingFlags:
+    """How responses are graded."""
+
+    answer: str = "boxed"
+    r"""Where the answer stands: boxed, answer-tag, hash or final-answer."""
+    strict_only: bool = False
+    """Leave out the lenient verdict: math-verify's over the whole response."""
+    timeout: float = 5.0
+    """Wall-clock limit of each verdict, in seconds."""
+    workers: int | None = None
+    """Grading processes; default: one a processor."""
+    verifier: str | None = None
+    """Your own grader, `module:function` or `file.py:function`, called with (gold, response)."""
+
+
+@dataclass(kw_only=True)
+class MeasuringFlags:
+    """How runs are measured."""
+
+    grader: str | None = None
+    """Part of the signature of the grader to use; default: the one that graded last."""
+    tokenize: str = "13a"
+    """Tokenizer of the diversity metrics: 13a, intl, char, whitespace, treebank or wordpunct."""
+    max_order: int = 4
+    """Longest n-grams of Self-BLEU."""
+    smooth: str = "exp"
+    """Smoothing of Self-BLEU: exp, floor, add-k or none (sacrebleu's), or method1 (nltk's)."""
+    references: str = "others"
+    """References of Self-BLEU: all others together, or pairwise."""
+    rep_order: int = 5
+    """Length of the n-grams of Rep-n."""
+    after_think: bool = False
+    """Measure diversity on what follows the think section only."""
+
+    def options(self, n: int | None) -> "MeasureOptions":
+        """As the measuring code takes them."""
+        from opo_eval.measure import MeasureOptions
+
+        return MeasureOptions(
+            n=n,
+            grader=self.grader,
+            tokenize=self.tokenize,
+            max_order=self.max_order,
+            smooth=self.smooth,
+            references=self.references,
+            rep_order=self.rep_order,
+            think_section=not self.after_think,
+        )
+
+
+Sampling = Annotated[SamplingFlags, arg(name="")]
+Grading = Annotated[GradingFlags, arg(name="")]
+Measuring = Annotated[MeasuringFlags, arg(name="")]
+
+# --- the verbs --------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class Sample:
+    """Draw responses of checkpoints; the same command continues, a larger -n adds."""
+
+    checkpoints: Checkpoints
+    """Checkpoint directories."""
+    benchmark: Benchmarks
+    """math500, aime24, aime25, tiny-arith, or a file of your own."""
+    n: N = 16
+    """Samples a problem."""
+    out: Path = Path("runs")
+    """Run directories go to OUT/CHECKPOINT/BENCHMARK."""
+    problems_from: Path | None = None
+    """File or folder that a built-in benchmark is read from."""
+    think: str = "tagged"
+    """How a think section begins: tagged (in the response), prefilled (in the prompt) or none."""
+    sampling: Sampling = field(default_factory=SamplingFlags)
+    quiet: bool = False
+
+    def __call__(self) -> None:
+        """Sample every checkpoint on every benchmark."""
+        for run in _sample(self):
+            _say(f"{run.path}: {len(run.sample_keys())} samples")
+
+
+@dataclass(kw_only=True)
+class Import:
+    """Read generations made elsewhere (JSONL, CSV, Parquet) into run directories."""
+
+    file: Positional[Path]
+    map: tuple[str, ...] = ()
+    """ROLE=COLUMN ...: response, gold, problem, id, checkpoint, benchmark, index, finish, n_tokens, score,
+    step, tags (several, by commas)."""
+    out: Path = Path("runs")
+    checkpoint: str | None = None
+    """Name, where no column has it."""
+    benchmark: str | None = None
+    """Name, where no column has it."""
+    problems: str | None = None
+    """Problem set or file to join with, by id or by text."""
+    problems_from: Path | None = None
+    """File or folder that a built-in set is read from."""
+    think: str = "tagged"
+    """How a think section begins: tagged (in the response), prefilled (in the prompt) or none."""
+
+    def __call__(self) -> None:
+        """Import and say what could not be joined."""
+        from opo_eval.grading.grader import as_think
+        from opo_eval.importers import ImportPlan, import_table
+
+        plan = ImportPlan(
+            path=self.file,
+            out=self.out,
+            think=as_think(self.think),
+            columns=_pairs(self.map),
+            checkpoint=self.checkpoint,
+            benchmark=self.benchmark,
+            problems=self.problems,
+            source=None if self.problems_from is None else str(self.problems_from),
+        )
+        for sentence in import_table(plan).sentences():
+            _say(sentence)
+
+
+@dataclass(kw_only=True)
+class Grade:
+    """Grade samples; those that this grader has graded are left alone."""
+
+    runs: Runs
+    """Run directories, or folders of them."""
+    grading: Grading = field(default_factory=GradingFlags)
+    quiet: bool = False
+
+    def __call__(self) -> None:
+        """Grade every run."""
+        for run in _runs(self.runs):
+            _grade(run, self.grading, quiet=self.quiet)
+
+
+@dataclass(kw_only=True)
+class Measure:
+    """Measure runs: a table on the terminal and metrics.json in each."""
+
+    runs: Runs
+    """Run directories, or folders of them."""
+    n: OptionalN = None
+    """Samples a problem; default: the smallest number that any problem has."""
+    measuring: Measuring = field(default_factory=MeasuringFlags)
+    json: bool = False
+    """Print the tables as JSON."""
+
+    def __call__(self) -> None:
+        """Measure every run."""
+        from opo_eval.measure import measure_run, write_metrics
+        from opo_eval.report import terminal_table
+
+        for run in _runs(self.runs):
+            table = measure_run(run, self.measuring.options(self.n))
+            write_metrics(run, table)
+            _say((run.path / "metrics.json").read_text() if self.json else terminal_table(table))
+
+
+@dataclass(kw_only=True)
+class Compare:
+    """Compare runs: reports/NAME/ with tables, figures and differences."""
+
+    runs: Runs
+    """Run directories, or folders of them; the first checkpoint is the baseline."""
+    name: str
+    """Of the report."""
+    out: Path = Path("reports")
+    baseline: str | None = None
+    """Checkpoint that the others are compared with."""
+    n: OptionalN = None
+    """Samples a problem; default: what all have."""
+    measuring: Measuring = field(default_factory=MeasuringFlags)
+
+    def __call__(self) -> None:
+        """Measure at the common n and write the report."""
+        _compare(_runs(self.runs), self.out / self.name, self)
+
+
+@dataclass(kw_only=True)
+class Eval:
+    """Sample, grade, measure and compare in one."""
+
+    checkpoints: Checkpoints
+    """Checkpoint directories; the first is the baseline."""
+    benchmark: Benchmarks
+    """math500, aime24, aime25, tiny-arith, or a file of your own."""
+    n: N = 16
+    """Samples a problem."""
+    out: Path = Path("runs")
+    """Run directories go to OUT/CHECKPOINT/BENCHMARK."""
+    reports: Path = Path("reports")
+    name: str = "eval"
+    """Of the report, in REPORTS/NAME."""
+    baseline: str | None = None
+    problems_from: Path | None = None
+    """File or folder that a built-in benchmark is read from."""
+    think: str = "tagged"
+    """How a think section begins: tagged (in the response), prefilled (in the prompt) or none."""
+    sampling: Sampling = field(default_factory=SamplingFlags)
+    grading: Grading = field(default_factory=GradingFlags)
+    measuring: Measuring = field(default_factory=MeasuringFlags)
+    quiet: bool = False
+
+    def __call__(self) -> None:
+        """Run the chain; each stage continues where an interrupted call left it."""
+        runs = _sample(self)
+        for run in runs:
+            _grade(run, self.grading, quiet=self.quiet)
+        _compare(runs, self.reports / self.name, self)
+
+
+@dataclass(kw_only=True)
+class Demo:
+    """Evaluate two checkpoints of the shipped tiny model: reports/demo/."""
+
+    n: N = 16
+    """Samples a problem."""
+    out: Path = Path("runs/demo")
+    reports: Path = Path("reports")
+
+    def __call__(self) -> None:
+        """The chain on the embedded default."""
+        from opo_eval.tiny import TINY_CHECKPOINTS, checkpoint_path
+
+        Eval(
+            checkpoints=tuple(str(checkpoint_path(name)) for name in TINY_CHECKPOINTS),
+            benchmark=("tiny-arith",),
+            n=self.n,
+            out=self.out,
+            reports=self.reports,
+            name="demo",
+            think="none",
+            sampling=SamplingFlags(max_tokens=128, batch_size=256),
+        )()
+
+
+@dataclass(kw_only=True)
+class Show:
+    """Show a run's problems, or one problem with its samples."""
+
+    run: Positional[Path]
+    problem: Positional[str | None] = None
+    """Id, the benchmark's own id, or a part of it; without it the problems are listed."""
+    grader: str | None = None
+    """Part of the signature of the grader to use; default: the one that graded last."""
+
+    def __call__(self) -> None:
+        """Print to the terminal."""
+        from opo_eval.show import show_problem, show_problems
+
+        run = _runs((self.run,))[0]
+        if self.problem is None:
+            _say(show_problems(run, self.grader))
+        else:
+            _say(show_problem(run, self.problem, self.grader))
+
+
+@dataclass(kw_only=True)
+class ListProblems:
+    """List the built-in problem sets."""
+
+    def __call__(self) -> None:
+        """One line a set."""
+        from opo_eval.problems import benchmark_names
+
+        for name in benchmark_names():
+            _say(name)
+
+
+@dataclass(kw_only=True)
+class FetchProblems:
+    """Fetch a problem set and check it against its published form."""
+
+    name: Positional[str]
+    problems_from: Path | None = None
+    """File or folder to read it from instead."""
+
+    def __call__(self) -> None:
+        """Load and say what came."""
+        from opo_eval.problems import dataset_sha256
+
+        problems = _load(self.name, self.problems_from)
+        _say(f"{self.name}: {len(problems)} problems, sha256 {dataset_sha256(problems)}")
+
+
+@dataclass(kw_only=True)
+class ValidateProblems:
+    """Check that the grader, fast paths off, accepts every gold as its own answer."""
+
+    name: Positional[str]
+    """A built-in set, or a file of your own."""
+    problems_from: Path | None = None
+    """File or folder that a built-in set is read from."""
+    timeout: float = 5.0
+    """Wall-clock limit of each verdict, in seconds."""
+
+    def __call__(self) -> None:
+        """Fail where a gold is not accepted, naming it."""
+        from opo_eval.grading import Grader
+
+        problems = _load(self.name, self.problems_from)
+        with Grader(fast_paths=False, timeout_s=self.timeout) as grader:
+            accepted = grader.check_golds(problem.answer for problem in problems)
+        refused = [problem for problem in problems if not accepted[problem.answer]]
+        for problem in refused:
+            _say(f"{problem.source_id}: the gold {problem.answer!r:.80} is not accepted as its own answer")
+        _say(f"{self.name}: {len(problems) - len(refused)} of {len(problems)} golds accepted, fast paths off")
+        if refused:
+            raise OpoEvalError(
+                f"{len(refused)} golds of {self.name} cannot be graded against: rewrite them as TeX or plain "
+                "numbers"
+            )
+
+
+# --- what verbs have in common ----------------------------------------------------------------------
+
+
+def _sample(verb: Sample | Eval) -> "list[RunDir]":
+    from opo_eval.grading.grader import as_think
+    from opo_eval.records import Checkpoint
+    from opo_eval.samplers import sample_run
+    from opo_eval.store import run_path
+
+    think = as_think(verb.think)
+    problem_sets = [_load(name, verb.problems_from) for name in _some(verb.benchmark, "--benchmark")]
+    names = _distinct_names(_some(verb.checkpoints, "checkpoint"))
+    runs = []
+    for path, name in names.items():
+        for problems in problem_sets:
+            sampler = _sampler(path, problems[0].benchmark, verb.sampling)
+            where = run_path(verb.out, name, problems[0].benchmark)
+            checkpoint = Checkpoint(name=name, path=path)
+            runs.append(
+                sample_run(where, sampler, checkpoint, problems, n=verb.n, think=think, quiet=verb.quiet)
+            )
+    return runs
+
+
+def _sampler(path: str, benchmark: str, flags: SamplingFlags) -> Any:
+    from opo_eval.problems import default_template
+    from opo_eval.samplers import make_sampler
+
+    return make_sampler(
+        flags.engine,
+        path,
+        template=flags.template or default_template(benchmark),
+        system=flags.system,
+        response_prefix=flags.response_prefix,
+        chat=not flags.no_chat,
+        temperature=flags.temperature,
+        top_p=flags.top_p,
+        top_k=flags.top_k,
+        max_tokens=flags.max_tokens,
+        base_seed=flags.seed,
+        dtype=flags.dtype,
+        device=flags.device,
+        batch_size=flags.batch_size,
+    )
+
+
+def _distinct_names(checkpoints: Sequence[str]) -> dict[str, str]:
+    """Checkpoint → name: as many trailing parts of its path as it takes to tell all apart."""
+    for parts in range(1, 8):
+        names = {path: "/".join(Path(path).parts[-parts:]) for path in checkpoints}
+        if len(set(names.values())) == len(set(checkpoints)):
+            return names
+    raise UsageError(f"the checkpoints {', '.join(checkpoints)} cannot be told apart by name")
+
+
+def _grade(run: "RunDir", flags: GradingFlags, *, quiet: bool) -> None:
+    from opo_eval.grading import Grader
+    from opo_eval.grading.run import grade_run, load_verifier
+
+    with Grader(
+        think=run.manifest.settings.think,
+        where=flags.answer,
+        lenient=not flags.strict_only,
+        workers=flags.workers,
+        timeout_s=flags.timeout,
+        verifier=load_verifier(flags.verifier) if flags.verifier else None,
+    ) as grader:
+        done = grade_run(run, grader, quiet=quiet)
+    for sentence in done.sentences():
+        _say(sentence)
+
+
+def _compare(runs: "Sequence[RunDir]", path: Path, verb: Compare | Eval) -> None:
+    from opo_eval.compare import compare_runs
+    from opo_eval.report import verdict_sentence, write_report
+
+    compared = compare_runs(runs, verb.measuring.options(verb.n), baseline=verb.baseline)
+    write_report(compared, path, name=verb.name)
+    _say(verdict_sentence(compared))
+    _say(f"report: {path / 'report.md'}")
+
+
+def _runs(paths: Sequence[Path]) -> "list[RunDir]":
+    from opo_eval.store import find_runs
+
+    return [run for path in _some(paths, "run directory") for run in find_runs(path)]
+
+
+def _load(name: str, source: Path | None) -> "tuple[Problem, ...]":
+    from opo_eval.problems import benchmark_names, load_problems
+
+    return load_problems(name, source=source if name in benchmark_names() else None)
+
+
+def _some(values: Sequence[Any], what: str) -> Sequence[Any]:
+    if not values:
+        raise UsageError(f"give at least one {what}")
+    return values
+
+
+def _pairs(words: Sequence[str]) -> dict[str, str]:
+    for word in words:
+        if "=" not in word:
+            raise UsageError(f"--map takes ROLE=COLUMN, not {word!r}: for instance response=completion")
+    return dict(word.split("=", 1) for word in words)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+# --- the program ------------------------------------------------------------------------------------
+
+VERBS = {
+    "sample": Sample,
+    "import": Import,
+    "grade": Grade,
+    "measure": Measure,
+    "compare": Compare,
+    "eval": Eval,
+    "show": Show,
+    "demo": Demo,
+}
+PROBLEM_VERBS = {"list": ListProblems, "fetch": FetchProblems, "validate": ValidateProblems}
+_CONFIG = (tyro.conf.FlagCreatePairsOff,)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; ends the process with 0, 1 (the work failed) or 2 (wrong usage)."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status; an expected failure is one sentence on standard error."""
+    try:
+        _parse(list(arguments))()
+    except OpoEvalError as error:
+        print(f"opo-eval: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("opo-eval: interrupted; give the same command again to continue", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left (`opo-eval show RUN | head`)
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    return 0
+
+
+def _parse(arguments: list[str]) -> Any:
+    if arguments[:1] == ["problems"]:
+        verbs, prog, rest = PROBLEM_VERBS, "opo-eval problems", arguments[1:]
+    else:
+        verbs, prog, rest = {**VERBS, "problems": ListProblems}, "opo-eval", arguments
+    return tyro.extras.subcommand_cli_from_dict(verbs, prog=prog, args=rest, config=_CONFIG)

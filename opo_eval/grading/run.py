@@ -1,0 +1,136 @@
+"""Grading a run directory; samples that this grader has graded already are left alone."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from opo_eval.errors import InputError, UsageError
+from opo_eval.grading.grader import Grader, Outcome
+from opo_eval.progress import Progress
+from opo_eval.records import Grade, Problem, Verdict
+from opo_eval.store import RunDir
+
+_NAMED_AT_MOST = 3
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What grading a run came to."""
+
+    path: Path
+    verdicts: Counter[Verdict]
+    n_disagree: int
+    """Samples that strict and lenient judge differently."""
+    n_before: int
+    """Samples that this grader had graded before."""
+    refused_golds: tuple[str, ...]
+    """Ids of problems whose gold is not accepted as its own answer."""
+
+    def sentences(self) -> list[str]:
+        """What happened, for a person."""
+        counts = ", ".join(f"{self.verdicts[v]} {v.replace('_', ' ')}" for v in Verdict if self.verdicts[v])
+        before = f"; {self.n_before} were graded before" if self.n_before else ""
+        said = [f"{self.path}: {self.verdicts.total()} samples graded ({counts or 'none'}){before}"]
+        if self.n_disagree:
+            said.append(f"{self.n_disagree} of them are judged differently by the lenient verdict")
+        if self.refused_golds:
+            names = ", ".join(self.refused_golds[:_NAMED_AT_MOST])
+            said.append(
+                f"warning: {len(self.refused_golds)} golds cannot be graded against ({names}); their samples "
+                "count as grader errors: rewrite these golds, import again and grade"
+            )
+        return said
+
+
+def grade_run(run: RunDir, grader: Grader, *, quiet: bool = False) -> Graded:
+    """Grade what this grader has not graded; grades are written as verdicts come in.
+
+    Raises StoreError where another process writes to the run.
+    """
+    problems = {problem.id: problem for problem in run.problems()}
+    verdicts: Counter[Verdict] = Counter()
+    n_disagree = 0
+    with run.writer() as writer:
+        done = {key[:2] for key in writer.grades.keys if key[2] == grader.signature}
+        total = len(writer.samples.keys) - len(done)
+        with Progress(f"grading {run.path}", total, unit="samples", quiet=quiet) as progress:
+            for key, outcome in progress.watch(grader.grade(_ungraded(run, problems, done))):
+                writer.append_grades([_grade(key, outcome, grader.signature)])
+                verdicts[outcome.verdict] += 1
+                n_disagree += _disagree(outcome)
+    refused = () if grader.verifier else _refused(problems, grader)
+    return Graded(run.path, verdicts, n_disagree, len(done), refused)
+
+
+def load_verifier(name: str) -> Callable[[str, str], Any]:
+    """The user's grader from `module:function` or `file.py:function`.
+
+    Raises UsageError where the name has another form, InputError where there is no such function.
+    """
+    module_name, colon, function = name.rpartition(":")
+    if not colon or not module_name:
+        raise UsageError(f"--verifier takes module:function or file.py:function, not {name!r}")
+    module = _load_file(Path(module_name)) if module_name.endswith(".py") else _import(module_name)
+    verifier = getattr(module, function, None)
+    if not callable(verifier):
+        raise InputError(f"{module_name} has no function {function!r}: check the name after the colon")
+    return verifier
+
+
+def _ungraded(
+    run: RunDir, problems: dict[str, Problem], done: set[tuple[Any, ...]]
+) -> Iterator[tuple[tuple[str, int], str, str]]:
+    for sample in run.samples():
+        if (sample.problem_id, sample.index) not in done:
+            yield (sample.problem_id, sample.index), problems[sample.problem_id].answer, sample.text
+
+
+def _grade(key: Any, outcome: Outcome, signature: str) -> Grade:
+    return Grade(
+        problem_id=key[0],
+        index=key[1],
+        verdict=outcome.verdict,
+        lenient_verdict=outcome.lenient_verdict,
+        extracted=outcome.extracted,
+        reason=outcome.reason,
+        grader=signature,
+    )
+
+
+def _disagree(outcome: Outcome) -> bool:
+    strict, lenient = outcome.verdict is Verdict.CORRECT, outcome.lenient_verdict is Verdict.CORRECT
+    return outcome.lenient_verdict is not None and strict != lenient
+
+
+def _refused(problems: dict[str, Problem], grader: Grader) -> tuple[str, ...]:
+    accepted = grader.check_golds(problem.answer for problem in problems.values())
+    return tuple(problem.source_id for problem in problems.values() if not accepted[problem.answer])
+
+
+def _import(name: str) -> Any:
+    sys.path.insert(0, os.getcwd())  # as `python -m` has it: the user's own folder
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"the module {name!r} of --verifier cannot be imported: {error}") from None
+
+
+def _load_file(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(f"there is no file {path} to take --verifier from")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    # A worker cannot import a file that lies anywhere: its functions travel as code.
+    cloudpickle.register_pickle_by_value(module)
+    return module
