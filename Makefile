@@ -1,0 +1,45 @@
+# Each target does its own set-up: a clean checkout needs `make demo` and `make test`, nothing before them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ANTLR := .cache/antlr
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check wheel set-up clean
+
+demo: $(VENV)/.ready
+	$(BIN)/opo-eval demo
+
+test: set-up
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# The wheel in an environment of its own, with the core dependencies only and away from the checkout.
+wheel: $(VENV)/.ready
+	rm -rf .cache/wheel .cache/wheel-env
+	$(PIP) wheel --no-deps --wheel-dir .cache/wheel .
+	$(PYTHON) -m venv .cache/wheel-env
+	.cache/wheel-env/bin/python -m pip --disable-pip-version-check --quiet install \
+		-c constraints.txt .cache/wheel/*.whl
+	cd .cache/wheel && ../wheel-env/bin/python ../../tests/wheel_smoke.py
+
+set-up: $(VENV)/.ready $(ANTLR)/4.9.3 $(ANTLR)/4.13.2
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+# math-verify has to give the same verdicts under the oldest and the newest ANTLR runtime that it takes.
+$(ANTLR)/%: $(VENV)/.ready
+	rm -rf $@.part
+	$(PIP) install --no-deps --target $@.part antlr4-python3-runtime==$*
+	mv $@.part $@
+
+clean:
+	rm -rf $(VENV) .cache build

@@ -1,0 +1,122 @@
+"""Which way imports point, and what a bare import may load."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import opo_eval
+
+PACKAGE = Path(opo_eval.__file__).parent
+
+LOWEST = {"records", "errors"}
+LOW = LOWEST | {"think", "tabular", "progress", "provenance", "stats", "metrics", "store", "problems"}
+MAY_USE = {
+    "records": LOWEST,
+    "errors": LOWEST,
+    "think": LOWEST,
+    "tabular": LOWEST,
+    "progress": LOWEST,
+    "provenance": LOWEST,
+    "stats": LOWEST,
+    "store": LOWEST,
+    "metrics": LOWEST | {"think", "stats", "tabular"},
+    "problems": LOWEST | {"tabular", "progress"},
+    "samplers": LOW - {"metrics", "stats"},
+    "grading": LOW - {"metrics", "stats"},
+    "importers": LOW - {"metrics", "stats"},
+    "tiny": LOW - {"stats"},
+    "measure": LOW,
+    "compare": LOW | {"measure"},
+    "show": LOW | {"measure"},
+    "report": (LOW - {"stats", "problems"}) | {"measure", "compare"},
+    "cli": {"*"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+"""Part of the package → the other parts that it may import."""
+
+HEAVY = {
+    "torch": {"samplers", "tiny"},
+    "transformers": {"samplers", "tiny"},
+    "tokenizers": {"tiny"},
+    "math_verify": {"grading"},
+    "sympy": {"grading"},
+    "matplotlib": {"report"},
+    "sacrebleu": {"metrics"},
+    "nltk": {"metrics"},
+    "huggingface_hub": {"problems"},
+    "pyarrow": {"tabular", "problems"},
+    "pandas": {"tabular", "problems", "report"},
+}
+"""Library → the parts that may import it."""
+
+READS_OR_WRITES = {"open", "read_text", "write_text", "read_bytes", "write_bytes", "mkdir", "unlink"}
+
+
+def _modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imported(path: Path) -> set[str]:
+    """Dotted names of every module that a file imports, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    part = _part(path)
+    used = {name.split(".")[1] for name in _imported(path) if name.startswith("opo_eval.")} - {part}
+    assert "*" in MAY_USE[part] or used <= MAY_USE[part], f"{part} may not import {used - MAY_USE[part]}"
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_libraries_stay_in_their_part(path: Path) -> None:
+    roots = {name.split(".")[0] for name in _imported(path)}
+    for library in roots & HEAVY.keys():
+        assert _part(path) in HEAVY[library], f"only {HEAVY[library]} may import {library}"
+    if _part(path) in LOWEST:
+        assert roots <= sys.stdlib_module_names | {"opo_eval"}
+
+
+@pytest.mark.parametrize("part", ["metrics", "stats"])
+def test_metrics_and_statistics_do_no_input_or_output(part: str) -> None:
+    for path in (p for p in _modules() if _part(p) == part):
+        called = {
+            node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call)
+        }
+        assert not called & READS_OR_WRITES, path
+
+
+@pytest.mark.parametrize("command", ["import opo_eval", "import opo_eval.cli; opo_eval.cli.run(['--help'])"])
+def test_bare_import_and_help_load_nothing_heavy(command: str) -> None:
+    heavy = {"torch", "vllm", "matplotlib", "pandas", "transformers", "math_verify", "sympy", "pyarrow"}
+    script = (
+        "import sys\n"
+        f"try:\n    {command}\nexcept SystemExit:\n    pass\n"
+        f"print('LOADED', sorted({heavy!r} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("LOADED []"), done.stdout
+
+
+def test_public_names_are_there() -> None:
+    for name in opo_eval.__all__:
+        assert getattr(opo_eval, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = opo_eval.nonsense

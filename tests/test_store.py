@@ -1,0 +1,221 @@
+"""A run directory survives being killed at any instant."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from builders import grade, problem, sample, settings
+
+from opo_eval.errors import StoreError
+from opo_eval.records import Verdict
+from opo_eval.store import RunDir, RunWriter, TornTailWarning, find_runs, run_path
+
+PROBLEMS = (problem(1), problem(2))
+
+
+def open_run(path: Path, **sampling: object) -> RunWriter:
+    return RunWriter(path, settings(PROBLEMS, **sampling), PROBLEMS)
+
+
+def filled(path: Path) -> RunDir:
+    with open_run(path) as writer:
+        writer.append_samples([sample(PROBLEMS[0], i, f"text {i}\nλ") for i in range(3)])
+        writer.append_grades([grade(PROBLEMS[0], 0, Verdict.WRONG)])
+    return RunDir(path)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    run = filled(tmp_path)
+    assert run.problems() == PROBLEMS
+    assert [s.text for s in run.samples()] == ["text 0\nλ", "text 1\nλ", "text 2\nλ"]
+    assert [g.verdict for g in run.grades()] == [Verdict.WRONG]
+    assert run.manifest.settings == settings(PROBLEMS)
+
+
+def test_every_file_names_its_schema(tmp_path: Path) -> None:
+    filled(tmp_path)
+    assert json.loads((tmp_path / "manifest.json").read_text())["schema"] == "opo_eval.manifest/1"
+    for name in ("problems", "samples", "grades"):
+        first = (tmp_path / f"{name}.jsonl").read_text().splitlines()[0]
+        assert json.loads(first) == {"schema": f"opo_eval.{name}/1"}
+
+
+@pytest.mark.parametrize("name", ["samples", "problems", "grades"])
+def test_another_schema_version_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    run = filled(tmp_path)
+    path = tmp_path / f"{name}.jsonl"
+    path.write_text(path.read_text().replace("/1", "/7", 1))
+    with pytest.raises(StoreError, match=rf"'opo_eval.{name}/7'.*reads 'opo_eval.{name}/1'"):
+        list(getattr(run, name)())
+
+
+def test_another_manifest_version_is_refused_by_name(tmp_path: Path) -> None:
+    filled(tmp_path)
+    path = tmp_path / "manifest.json"
+    path.write_text(path.read_text().replace("manifest/1", "manifest/9"))
+    with pytest.raises(StoreError, match=r"opo_eval.manifest/9.*use the version that wrote it"):
+        _ = RunDir(tmp_path).manifest
+
+
+@pytest.mark.parametrize("cut", [1, 2, 20, 60])
+def test_a_torn_tail_is_repaired_with_a_word(tmp_path: Path, cut: int) -> None:
+    filled(tmp_path)
+    path = tmp_path / "samples.jsonl"
+    os.truncate(path, path.stat().st_size - cut)
+    with pytest.warns(TornTailWarning, match="incomplete last line"):
+        assert len(list(RunDir(tmp_path).samples())) == 2
+    with open_run(tmp_path) as writer:
+        assert len(writer.repairs) == 1
+        assert "cut off by an interruption" in writer.repairs[0]
+        writer.append_samples([sample(PROBLEMS[0], 2, "again")])
+    assert [s.text for s in RunDir(tmp_path).samples()] == ["text 0\nλ", "text 1\nλ", "again"]
+
+
+def test_every_prefix_of_a_file_can_be_continued(tmp_path: Path) -> None:
+    filled(tmp_path)
+    path = tmp_path / "samples.jsonl"
+    whole = path.read_bytes()
+    for length in range(len(whole) + 1):
+        path.write_bytes(whole[:length])
+        with open_run(tmp_path) as writer:
+            missing = [i for i in range(3) if (PROBLEMS[0].id, i) not in writer.samples.keys]
+            writer.append_samples([sample(PROBLEMS[0], i, f"text {i}\nλ") for i in missing])
+        assert path.read_bytes() == whole
+
+
+def test_a_damaged_line_in_the_middle_is_named_not_skipped(tmp_path: Path) -> None:
+    run = filled(tmp_path)
+    path = tmp_path / "samples.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    lines[2] = "{broken\n"
+    path.write_text("".join(lines))
+    with pytest.raises(StoreError, match=r"samples.jsonl:3 is damaged: not JSON"):
+        list(run.samples())
+
+
+@pytest.mark.parametrize("kind", ["samples", "grades"])
+def test_a_duplicate_key_is_impossible(tmp_path: Path, kind: str) -> None:
+    filled(tmp_path)
+    record = sample(PROBLEMS[0], 0) if kind == "samples" else grade(PROBLEMS[0], 0)
+    with open_run(tmp_path) as writer:
+        append = getattr(writer, f"append_{kind}")
+        with pytest.raises(StoreError, match=f"{kind}.jsonl already has problem_id .*, index 0"):
+            append([record])
+    new = sample(PROBLEMS[1], 0)
+    with open_run(tmp_path) as writer, pytest.raises(StoreError, match="already has"):
+        writer.append_samples([new, new])
+    assert len(list(RunDir(tmp_path).samples())) == 3
+
+
+def test_a_second_writer_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
+    with open_run(tmp_path), pytest.raises(StoreError, match=rf"being written by process {os.getpid()}:"):
+        open_run(tmp_path)
+    open_run(tmp_path).close()
+
+
+def test_a_changed_setting_is_refused_by_naming_what_differs(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with pytest.raises(StoreError) as refused:
+        open_run(tmp_path, temperature=0.7, base_seed=3)
+    said = str(refused.value)
+    assert "sampling.temperature was 1.0, now 0.7" in said
+    assert "sampling.base_seed was 0, now 3" in said
+    assert "top_p" not in said and "another --out" in said
+    with open_run(tmp_path) as writer:  # and the refusal left nothing locked
+        assert len(writer.samples.keys) == 3
+
+
+def test_the_manifest_grows_and_never_shrinks_its_target(tmp_path: Path) -> None:
+    for asked, kept in [(4, 4), (8, 8), (2, 8)]:
+        RunWriter(tmp_path, settings(PROBLEMS), PROBLEMS, n_target=asked).close()
+        assert RunDir(tmp_path).manifest.n_target == kept
+
+
+def test_groups_join_samples_with_one_graders_verdicts(tmp_path: Path) -> None:
+    with open_run(tmp_path) as writer:
+        for index in (2, 0, 1):
+            writer.append_samples([sample(asked, index) for asked in PROBLEMS])
+        writer.append_grades([grade(PROBLEMS[0], 1), grade(PROBLEMS[0], 1, Verdict.WRONG, grader="other")])
+    run = RunDir(tmp_path)
+    first, second = run.groups("g")
+    assert [g.sample.index for g in first.samples] == [0, 1, 2]
+    assert [g.grade and g.grade.verdict for g in first.samples] == [None, Verdict.CORRECT, None]
+    assert second.problem == PROBLEMS[1]
+    assert run.graders() == ["g", "other"]
+
+
+def test_a_folder_that_is_no_run_is_named_with_the_runs_below(tmp_path: Path) -> None:
+    filled(tmp_path / "c" / "sums")
+    assert [run.path for run in find_runs(tmp_path)] == [tmp_path / "c" / "sums"]
+    with pytest.raises(StoreError, match=r"below it lie .*c/sums"):
+        RunDir(tmp_path)
+    with pytest.raises(StoreError, match="there is nothing at that path"):
+        find_runs(tmp_path / "nowhere")
+
+
+def test_names_are_made_safe_for_folders(tmp_path: Path) -> None:
+    made = run_path(tmp_path, "deepseek-ai/R1 (distill)", "../../etc")
+    assert made == tmp_path / "deepseek-ai__R1__distill" / "etc"
+    assert run_path(tmp_path, "step_000400", "aime24").parts[-2:] == ("step_000400", "aime24")
+
+
+WRITER = textwrap.dedent(
+    """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    from builders import problem, sample, settings
+    from opo_eval.store import RunWriter
+    problems = (problem(1), problem(2))
+    with RunWriter(sys.argv[2], settings(problems), problems, n_target=400) as writer:
+        print("open", flush=True)
+        for index in range(400):
+            for asked in problems:
+                if (asked.id, index) not in writer.samples.keys:
+                    writer.append_samples([sample(asked, index, "x" * 20_000)])
+    """
+)
+
+
+def start_writer(path: Path, **options: object) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-c", WRITER, str(Path(__file__).parent), str(path)]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_kill_9_at_random_moments_loses_at_most_the_work_in_flight(tmp_path: Path) -> None:
+    moments = random.Random(7)
+    seen = 0
+    for _ in range(12):
+        with start_writer(tmp_path) as process:
+            assert process.stdout and process.stdout.readline() == "open\n"
+            time.sleep(moments.uniform(0, 0.05))
+            process.send_signal(signal.SIGKILL)
+        with open_run(tmp_path) as writer:
+            assert len(writer.samples.keys) >= seen
+            seen = len(writer.samples.keys)
+    with start_writer(tmp_path) as process:
+        process.communicate()
+    keys = [(s.problem_id, s.index) for s in RunDir(tmp_path).samples()]
+    assert len(keys) == len(set(keys)) == 800
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_what_was_done(tmp_path: Path) -> None:
+    def allow_one_megabyte() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+
+    with start_writer(tmp_path, preexec_fn=allow_one_megabyte) as process:
+        _, said = process.communicate()
+    assert "cannot write to" in said and "make room and give the same command again" in said
+    kept = len(list(RunDir(tmp_path).samples()))
+    assert kept == (2**20) // 20_150
+    with start_writer(tmp_path) as process:
+        process.communicate()
+    assert len(list(RunDir(tmp_path).samples())) == 800
