@@ -24,6 +24,8 @@ from opo_eval.samplers.base import Generation, Request
 
 transformers_logging.disable_progress_bar()
 
+_HASHED_HEAD, _PIECES, _PIECE = 2**20, 256, 2**12
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -191,10 +193,10 @@ def draw_tokens(logits: torch.Tensor, uniform: torch.Tensor, settings: SamplingS
 
 
 def model_sha256(checkpoint: str) -> str | None:
-    """Sha256 of a checkpoint directory's configuration and of what its weight files hold.
+    """Sha256 of a checkpoint directory's configuration, weight headers and pieces of all its weights.
 
-    Of safetensors files the header (names, shapes, places) and the first mebibyte are read, so that
-    another checkpoint of the same model is told apart without reading all of it. None for a hub name.
+    Pieces spread over each file tell another checkpoint of the same model apart without reading tens of
+    gigabytes. None for a hub name.
     """
     folder = Path(checkpoint)
     if not folder.is_dir():
@@ -203,7 +205,10 @@ def model_sha256(checkpoint: str) -> str | None:
     for path in sorted([*folder.glob("config.json"), *folder.glob("*.safetensors*"), *folder.glob("*.bin*")]):
         digest.update(f"{path.name} {path.stat().st_size}\n".encode())
         with path.open("rb") as file:
-            digest.update(file.read(2**20))
+            digest.update(file.read(_HASHED_HEAD))
+            for offset in range(_HASHED_HEAD, path.stat().st_size, max(1, path.stat().st_size // _PIECES)):
+                file.seek(offset)
+                digest.update(file.read(_PIECE))
     return digest.hexdigest()
 
 
