@@ -365,7 +365,7 @@ def _converter(name: str, hint: Any) -> Callable[[Any], Any]:
         return lambda value: tuple(element(v) for v in _expect(name, list, value))
     if origin is not None:
         return lambda value: dict(_expect(name, dict, value))
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return lambda value: from_dict(hint, _expect(name, dict, value))
     if issubclass(hint, StrEnum):
         return hint

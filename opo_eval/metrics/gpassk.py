@@ -1,0 +1,54 @@
+"""G-Pass@k: the chance that at least a share tau of k samples is correct; mG-Pass@k: its mean over high tau.
+
+Liu et al. (2024), "Are Your LLMs Capable of Stable Reasoning?": of n samples c are correct and k are drawn
+without replacement, so the number of correct ones drawn is hypergeometric.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from opo_eval.errors import UsageError
+from opo_eval.metrics.passk import require_correct, require_counts, require_subset
+
+
+def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: int, threshold: float) -> np.ndarray | float:
+    """G-Pass@k_tau: the chance that at least ceil(tau k) of k samples, and at least one, are correct.
+
+    n, c: integers or integer arrays. threshold: tau, from 0 (pass@k) to 1 (all k correct). Returns
+    float64 of the broadcast shape of n and c.
+
+    Raises UsageError (a ValueError) as `pass_at_k` does, and for a threshold outside 0..1.
+    """
+    if not 0 <= threshold <= 1:
+        raise UsageError(f"threshold {threshold!r} is no share of the k samples: it lies between 0 and 1")
+    # 0.28 * 25 is a little more than 7 in binary, and 7 of 25 are enough.
+    needed = max(math.ceil(round(threshold * k, 9)), 1)
+    return _chance_of_at_least(n, c, k)[..., needed][()]
+
+
+def mg_pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray | float:
+    """mG-Pass@k: (2 / k) times the sum of G-Pass@k at tau = i / k for i = ceil(k / 2) + 1, ..., k.
+
+    Raises UsageError (a ValueError) as `pass_at_k` does, and for k = 1, where the sum has no term.
+    """
+    at_least = _chance_of_at_least(n, c, k)
+    if k < 2:
+        raise UsageError(f"mG-Pass@{k} is not defined: k is 2 or more")
+    return 2 / k * at_least[..., math.ceil(k / 2) + 1 :].sum(axis=-1)
+
+
+def _chance_of_at_least(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray:
+    """P(at least j of k samples are correct) for j = 0, ..., k: float64 [..., k + 1]."""
+    n, c = np.broadcast_arrays(*require_counts(n=n, c=c))
+    require_correct(n, c)
+    require_subset(n, *require_counts(k=k))
+    correct = np.arange(k + 1)
+    chances = np.broadcast_to(correct == 0, (*n.shape, k + 1)).astype(float)
+    for drawn in range(k):
+        chances /= (n - drawn)[..., None]
+        gained = chances[..., :-1] * np.maximum(c[..., None] - correct[:-1], 0)
+        chances *= np.maximum((n - c)[..., None] - (drawn - correct), 0)
+        chances[..., 1:] += gained
+    return np.cumsum(chances[..., ::-1], axis=-1)[..., ::-1]

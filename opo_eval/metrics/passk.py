@@ -1,0 +1,115 @@
+"""pass@k: the chance that at least one of k samples is correct, estimated without bias from n >= k samples.
+
+Chen et al. (2021), "Evaluating Large Language Models Trained on Code", equation 1:
+pass@k = 1 - C(n - c, k) / C(n, k), computed as a running product so that no binomial is ever formed.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from opo_eval.errors import UsageError
+from opo_eval.metrics.core import Metric, ProblemSamples, Value, grade_signature, is_correct
+from opo_eval.records import Better, Unit
+
+
+def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray | float:
+    """Unbiased pass@k of problems with n samples, c of them correct.
+
+    n, c, k: integers or integer arrays. Returns float64 of their broadcast shape.
+
+    Raises UsageError (a ValueError) for what is no integer, c outside 0..n and k outside 1..n.
+    """
+    n, c, k = np.broadcast_arrays(*require_counts(n=n, c=c, k=k))
+    require_correct(n, c)
+    require_subset(n, k)
+    all_wrong = np.ones(n.shape)
+    for drawn in range(int(k.max())):
+        chance = _chance_next_is_wrong(n, c, np.minimum(drawn, k - 1))
+        all_wrong *= np.where(drawn < k, chance, 1.0)
+    return 1 - all_wrong
+
+
+def pass_at_k_curve(n: ArrayLike, c: ArrayLike) -> np.ndarray:
+    """pass@k for every k from 1 to the smallest n at once: float64 [..., min n].
+
+    Raises UsageError (a ValueError) for what is no integer, n below 1 and c outside 0..n.
+    """
+    n, c = np.broadcast_arrays(*require_counts(n=n, c=c))
+    require_correct(n, c)
+    require_subset(n, np.array(1))
+    # Problems with the same counts have the same curve, and there are many of them.
+    _, first, row = np.unique(n * (n.max() + 1) + c, return_index=True, return_inverse=True)
+    drawn = np.arange(n.min(), dtype=float)
+    curves = _chance_next_is_wrong(n.ravel()[first, None], c.ravel()[first, None], drawn)
+    np.cumprod(curves, axis=-1, out=curves)
+    np.subtract(1, curves, out=curves)
+    return curves[row.reshape(n.shape)]
+
+
+def _chance_next_is_wrong(n: np.ndarray, c: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Of the next sample drawn without replacement, when the `drawn` < n before it were all wrong.
+
+    The shape is that of n - drawn, and everything happens in it: what a curve costs is memory.
+    """
+    chance = np.asarray(n - drawn, dtype=float)
+    np.divide(c, chance, out=chance)
+    np.subtract(1, chance, out=chance)
+    return np.maximum(chance, 0, out=chance)
+
+
+# --- what counts have to be -------------------------------------------------------------------------
+
+
+def require_counts(**counts: ArrayLike) -> tuple[np.ndarray, ...]:
+    """The named values as int64 arrays; raises UsageError for what is empty or no integer."""
+    return tuple(_integers(name, value) for name, value in counts.items())
+
+
+def _integers(name: str, value: ArrayLike) -> np.ndarray:
+    array = np.asarray(value)
+    if array.size == 0:
+        raise UsageError(f"{name} is empty: give the counts of at least one problem")
+    if array.dtype.kind not in "iu":
+        raise UsageError(f"{name} is {str(value)[:60]} ({array.dtype}): counts have to be integers")
+    return array.astype(np.int64)
+
+
+def require_correct(n: np.ndarray, c: np.ndarray) -> None:
+    """Raises UsageError unless 0 <= c <= n everywhere."""
+    for bad_n, bad_c in _where((c < 0) | (c > n), n, c):
+        raise UsageError(f"c = {bad_c} of n = {bad_n} samples cannot be correct: c lies between 0 and n")
+
+
+def require_subset(n: np.ndarray, k: np.ndarray) -> None:
+    """Raises UsageError unless 1 <= k <= n everywhere."""
+    for bad_n, bad_k in _where((k < 1) | (k > n), n, k):
+        raise UsageError(
+            f"k = {bad_k} of n = {bad_n} samples cannot be drawn: k lies between 1 and n, "
+            "so leave this k out or draw more samples"
+        )
+
+
+def _where(bad: np.ndarray, *arrays: np.ndarray) -> zip:
+    return zip(*(np.broadcast_to(array, bad.shape)[bad] for array in arrays), strict=True)
+
+
+# --- the metric -------------------------------------------------------------------------------------
+
+
+def measure_pass_at_k(samples: ProblemSamples) -> Mapping[str, Value]:
+    """`pass@k` for k = 1..n, each from all samples of the problem: unbiased however many there are."""
+    correct = sum(map(is_correct, samples.every))
+    ks = np.arange(1, samples.settings.n + 1)
+    values = np.atleast_1d(pass_at_k(len(samples.every), correct, ks))
+    return {f"pass@{k}": Value(float(value)) for k, value in zip(ks, values, strict=True)}
+
+
+PASS_AT_K = Metric(
+    measure=measure_pass_at_k,
+    signature=lambda settings: f"pass@k|unbiased|n:all>={settings.n}|{grade_signature(settings)}",
+    unit=Unit.SHARE,
+    better=Better.HIGHER,
+    needs_grades=True,
+)

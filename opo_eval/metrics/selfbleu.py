@@ -1,0 +1,233 @@
+"""Self-BLEU (Zhu et al., 2018, "Texygen"): how much each of several texts repeats the others.
+
+Every text is tokenized once and one pass over its n-grams gives BLEU-1 to BLEU-max_order. An n-gram's
+count in text i is clipped at its largest count in any other text: the largest of all, or, where text i
+alone holds that, the second largest. The cost grows with the number of tokens, not with the number of
+pairs of texts.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+import numpy as np
+
+from opo_eval.errors import UsageError
+from opo_eval.metrics.core import Metric, MetricSettings, ProblemSamples, Value, text_signature
+from opo_eval.metrics.ngrams import Documents, SharedNgrams, encode, require_order, shared_ngrams
+from opo_eval.metrics.tokenizers import Tokenizer, tokenize_texts
+from opo_eval.records import Better, Unit
+
+Texts = Sequence[str] | Sequence[Sequence[Hashable]]
+
+
+def self_bleu(
+    texts: Texts,
+    *,
+    tokenize: str | Tokenizer | None = "13a",
+    max_order: int = 4,
+    smooth: str = "exp",
+    references: str = "others",
+) -> np.ndarray:
+    """BLEU of each text with the other texts as its references: float64 [n], 0 (none shared) to 100.
+
+    texts: strings, or token lists with `tokenize=None` (any hashable tokens).
+    tokenize: a name in `TOKENIZERS`, or a function from text to tokens.
+    smooth: `exp`, `floor` (0.1), `add-k` (1) and `none` equal sacrebleu's sentence BLEU with
+        `effective_order=True`; `method1` (0.1) equals nltk's `sentence_bleu` with that smoothing
+        function, which counts every order (Chen and Cherry, 2014, describe all of them).
+    references: `others` takes all other texts together as references (Texygen); `pairwise` is the mean
+        over the other texts of BLEU against that text alone.
+
+    A text without tokens scores 0. Raises UsageError (a ValueError) for fewer than two texts, a
+    max_order below 1, an unknown name, and texts that do not fit `tokenize`.
+    """
+    return self_bleu_orders(
+        texts, tokenize=tokenize, max_order=max_order, smooth=smooth, references=references
+    )[-1]
+
+
+def self_bleu_orders(
+    texts: Texts,
+    *,
+    tokenize: str | Tokenizer | None = "13a",
+    max_order: int = 4,
+    smooth: str = "exp",
+    references: str = "others",
+) -> np.ndarray:
+    """BLEU-1, ..., BLEU-max_order of each text from one pass: float64 [max_order, n]; see `self_bleu`."""
+    smoothing = _named("smoothing", smooth, SMOOTHINGS)
+    scoring = _named("way of taking references", references, REFERENCES)
+    require_order("max_order", max_order)
+    if len(texts) < 2:
+        raise UsageError(f"Self-BLEU of {len(texts)} text(s) is not defined: give at least two texts")
+    return scoring(encode(tokenize_texts(texts, tokenize)), max_order, smoothing)
+
+
+def _named(what: str, name: str, allowed: dict[str, Callable]) -> Callable:
+    if name not in allowed:
+        raise UsageError(f"no {what} {name!r}: use one of {', '.join(allowed)}")
+    return allowed[name]
+
+
+# --- BLEU from counts (axis 0: the order) -----------------------------------------------------------
+
+Smoothing = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def _smooth_none(matches: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return matches, totals
+
+
+def _smooth_floor(matches: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.where(matches == 0, 0.1, matches), totals
+
+
+def _smooth_method1(matches: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return _smooth_floor(matches, np.maximum(totals, 1))
+
+
+def _smooth_add_k(matches: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    added = (np.arange(len(matches)) > 0).reshape(-1, *[1] * (matches.ndim - 1))
+    return matches + added, totals + added
+
+
+def _smooth_exp(matches: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    missed = matches == 0
+    return np.where(missed, 0.5 ** np.cumsum(missed, axis=0), matches), totals
+
+
+SMOOTHINGS: dict[str, Smoothing] = {
+    "exp": _smooth_exp,
+    "floor": _smooth_floor,
+    "add-k": _smooth_add_k,
+    "none": _smooth_none,
+    "method1": _smooth_method1,
+}
+"""(matches, totals) to (numerators, denominators) of the precisions; a denominator of 0 says that the
+text is too short for the order, which is then left out of the mean."""
+
+
+def _bleu(
+    matches: np.ndarray, lengths: np.ndarray, reference_lengths: np.ndarray, smoothing: Smoothing
+) -> np.ndarray:
+    """BLEU-1, ..., BLEU-max_order of Papineni et al. (2002), times 100: float64 [max_order, ...].
+
+    matches [max_order, ...]: clipped n-gram matches. lengths, reference_lengths [...]: in tokens.
+    """
+    orders = np.arange(len(matches)).reshape(-1, *[1] * lengths.ndim)
+    numerators, denominators = smoothing(matches, np.maximum(lengths - orders, 0))
+    counts = denominators > 0
+    with np.errstate(divide="ignore"):
+        logs = np.log(np.divide(numerators, denominators, where=counts, out=np.ones(matches.shape)))
+    # Without a single shared token BLEU is 0 before any smoothing, in sacrebleu and in nltk.
+    n_orders = np.maximum(np.cumsum(counts, axis=0), 1)
+    score = np.where(matches[0] > 0, np.exp(np.cumsum(logs, axis=0) / n_orders), 0.0)
+    return 100 * _brevity_penalty(lengths, reference_lengths) * score
+
+
+def _brevity_penalty(lengths: np.ndarray, reference_lengths: np.ndarray) -> np.ndarray:
+    shortfall = np.maximum(reference_lengths / np.maximum(lengths, 1) - 1, 0)
+    return np.exp(-shortfall)
+
+
+# --- which texts are the references -----------------------------------------------------------------
+
+
+def _score_against_others(documents: Documents, max_order: int, smoothing: Smoothing) -> np.ndarray:
+    matches = [
+        _matches_with_others(ngrams, len(documents.lengths)) for ngrams in shared_ngrams(documents, max_order)
+    ]
+    return _bleu(np.array(matches), documents.lengths, _closest_other_length(documents.lengths), smoothing)
+
+
+def _matches_with_others(ngrams: SharedNgrams, n_documents: int) -> np.ndarray:
+    """Clipped n-gram matches of each document with all the others together: float64 [D]."""
+    clipped = ngrams.counts.copy()
+    holders = _runs_with_largest_count(ngrams)
+    clipped[holders] = 0
+    # With several holders the second largest count is the largest, and nothing is clipped.
+    clipped[holders] = np.maximum.reduceat(clipped, ngrams.first_runs)
+    return np.bincount(ngrams.documents, weights=clipped, minlength=n_documents)
+
+
+def _runs_with_largest_count(ngrams: SharedNgrams) -> np.ndarray:
+    """For each n-gram, a run that no other run of it exceeds: int64 [G]."""
+    n_runs = len(ngrams.counts)
+    # The index rides in the low digits of the count, so one reduction finds both.
+    return np.maximum.reduceat(ngrams.counts * n_runs + np.arange(n_runs), ngrams.first_runs) % max(n_runs, 1)
+
+
+def _closest_other_length(lengths: np.ndarray) -> np.ndarray:
+    """The length nearest to each among the others, the shorter of two equally near: int64 [D].
+
+    In sorted order, leaving one out, the nearest is a neighbour on one side.
+    """
+    order = np.argsort(lengths)
+    ascending = lengths[order]
+    gaps = np.diff(ascending)
+    closest = np.empty_like(lengths)
+    closest[order[0]], closest[order[-1]] = ascending[1], ascending[-2]
+    closest[order[1:-1]] = np.where(gaps[:-1] <= gaps[1:], ascending[:-2], ascending[2:])
+    return closest
+
+
+def _score_pairwise(documents: Documents, max_order: int, smoothing: Smoothing) -> np.ndarray:
+    n = len(documents.lengths)
+    matches = np.array([_matches_of_pairs(ngrams, n) for ngrams in shared_ngrams(documents, max_order)])
+    scores = _bleu(
+        matches, np.broadcast_to(documents.lengths[:, None], (n, n)), documents.lengths[None, :], smoothing
+    )
+    scores[:, np.arange(n), np.arange(n)] = 0
+    return scores.sum(axis=-1) / (n - 1)
+
+
+def _matches_of_pairs(ngrams: SharedNgrams, n_documents: int) -> np.ndarray:
+    """Clipped n-gram matches of document i with document j alone: float64 [D, D]."""
+    n_ngrams = len(ngrams.first_runs)
+    ngram_of_run = np.repeat(np.arange(n_ngrams), np.diff(ngrams.first_runs, append=len(ngrams.counts)))
+    matches = np.empty((n_documents, n_documents))
+    for j in range(n_documents):
+        mine = ngrams.documents == j
+        counts_of_j = np.zeros(n_ngrams, dtype=np.int64)
+        counts_of_j[ngram_of_run[mine]] = ngrams.counts[mine]
+        clipped = np.minimum(ngrams.counts, counts_of_j[ngram_of_run])
+        matches[:, j] = np.bincount(ngrams.documents, weights=clipped, minlength=n_documents)
+    return matches
+
+
+REFERENCES: dict[str, Callable[[Documents, int, Smoothing], np.ndarray]] = {
+    "others": _score_against_others,
+    "pairwise": _score_pairwise,
+}
+
+
+# --- the metric -------------------------------------------------------------------------------------
+
+
+def measure_self_bleu(samples: ProblemSamples) -> Mapping[str, Value]:
+    """Mean Self-BLEU of a problem's responses, `self_bleu`, and of the lower orders, `self_bleu_1`, ...
+
+    Responses without tokens are left out and counted; with fewer than two others it is undefined.
+    """
+    settings = samples.settings
+    names = [f"self_bleu_{order}" for order in range(1, settings.max_order)] + ["self_bleu"]
+    texts = [tokens for tokens in samples.token_lists if tokens]
+    n_empty = len(samples.token_lists) - len(texts)
+    if len(texts) < 2:
+        return dict.fromkeys(names, Value(0.0, 0.0, len(samples.token_lists)))
+    scores = self_bleu_orders(
+        texts,
+        tokenize=None,
+        max_order=settings.max_order,
+        smooth=settings.smooth,
+        references=settings.references,
+    )
+    means = scores.mean(axis=1)
+    return {name: Value(float(mean), 1.0, n_empty) for name, mean in zip(names, means, strict=True)}
+
+
+def _signature(settings: MetricSettings) -> str:
+    details = f"order:{settings.max_order}|smooth:{settings.smooth}|refs:{settings.references}"
+    return f"self_bleu|{text_signature(settings)}|{details}"
+
+
+SELF_BLEU = Metric(measure=measure_self_bleu, signature=_signature, unit=Unit.PERCENT, better=Better.LOWER)

@@ -1,0 +1,163 @@
+"""What holds for every metric in METRICS, whatever it measures. A new metric is picked up by itself."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import grade, problem, sample
+
+from opo_eval.errors import InputError
+from opo_eval.metrics import METRICS, MetricSettings, ProblemSamples, measure_groups
+from opo_eval.metrics.core import Metric
+from opo_eval.records import Finish, GradedSample, Group, MetricTable, Unit, Verdict
+from opo_eval.stats import paired_difference
+
+WORDS = ("so", "the", "sum", "of", "these", "two", "terms", "is", "then", "plus", "minus", "wait", "again")
+VERDICTS = [*Verdict, Verdict.CORRECT, Verdict.CORRECT, Verdict.WRONG]
+BOUNDS = {
+    Unit.SHARE: (0, 1),
+    Unit.PERCENT: (0, 100 + 1e-9),
+    Unit.TOKENS: (0, np.inf),
+    Unit.CHARACTERS: (0, np.inf),
+}
+
+
+def random_groups(seed: int, n_problems: int = 9, n: int = 7) -> list[Group]:
+    """Graded responses of random words, some empty, some truncated, with every verdict."""
+    rng = np.random.default_rng(seed)
+    groups = []
+    for number in range(n_problems):
+        asked = problem(number, level=str(number % 3), subject="AB"[number % 2])
+        samples = []
+        for index in range(n):
+            verdict = VERDICTS[rng.integers(len(VERDICTS))]
+            text = " ".join(rng.choice(WORDS, size=rng.integers(0, 40)))
+            extracted = None if verdict is Verdict.NO_ANSWER else str(rng.integers(4))
+            drawn = sample(asked, index, text, n_tokens=len(text), finish=rng.choice([*Finish]))
+            judged = grade(asked, index, verdict, extracted=extracted, lenient_verdict=rng.choice([*Verdict]))
+            samples.append(GradedSample(sample=drawn, grade=judged))
+        groups.append(Group(checkpoint="c", problem=asked, samples=tuple(samples)))
+    return groups
+
+
+def measured(groups: list[Group], metric: Metric, n: int = 7) -> MetricTable:
+    return measure_groups(groups, MetricSettings(n=n, grader="g"), {"it": metric})
+
+
+def values(table: MetricTable) -> dict[tuple[str, str], float]:
+    return {(row.subset, row.metric): row.value for row in table.rows}
+
+
+every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
+several_seeds = pytest.mark.parametrize("seed", [0, 1, 2])
+
+
+@every_metric
+@several_seeds
+def test_the_order_of_problems_does_not_matter(metric: Metric, seed: int) -> None:
+    groups = random_groups(seed)
+    shuffled = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+    assert values(measured(shuffled, metric)) == pytest.approx(values(measured(groups, metric)), abs=1e-12)
+
+
+@every_metric
+@several_seeds
+def test_the_order_of_samples_does_not_matter(metric: Metric, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = random_groups(seed)
+    shuffled = [
+        replace(group, samples=tuple(group.samples[i] for i in rng.permutation(len(group.samples))))
+        for group in groups
+    ]
+    assert values(measured(shuffled, metric)) == pytest.approx(values(measured(groups, metric)), abs=1e-9)
+
+
+@every_metric
+@several_seeds
+def test_values_and_intervals_stay_within_their_bounds(metric: Metric, seed: int) -> None:
+    low, high = BOUNDS[metric.unit]
+    table = measured(random_groups(seed), metric)
+    assert table.rows
+    for row in table.rows:
+        assert low <= row.value <= high
+        if row.interval:
+            assert low - 1e-12 <= row.interval.low <= row.interval.high <= high
+        assert row.unit is metric.unit and row.signature and f"{7}" in row.signature
+
+
+@every_metric
+def test_a_run_against_itself_shows_no_difference(metric: Metric) -> None:
+    first, second = (measured(random_groups(3), metric) for _ in range(2))
+    assert first == second
+    for a, b in zip(first.statistics, second.statistics, strict=True):
+        pairs = ((s.numerators, s.denominators) for s in (a, b))
+        delta, interval = paired_difference(*pairs, rng=np.random.default_rng(0), n_resamples=200)
+        assert delta == interval.low == interval.high == 0
+
+
+@every_metric
+def test_too_few_samples_are_refused_with_problem_and_count(metric: Metric) -> None:
+    with pytest.raises(InputError, match=r"problem p0 has 7 samples of c, fewer than n = 8"):
+        measured(random_groups(0), metric, n=8)
+
+
+@every_metric
+def test_no_problem_at_all_is_refused(metric: Metric) -> None:
+    with pytest.raises(InputError, match="no problem with samples to measure"):
+        measured([], metric)
+
+
+@every_metric
+def test_inputs_are_left_alone(metric: Metric) -> None:
+    groups = random_groups(4)
+    before = copy.deepcopy(groups)
+    measured(groups, metric)
+    assert groups == before
+
+
+@every_metric
+def test_a_value_is_the_ratio_of_its_statistics(metric: Metric) -> None:
+    table = measured(random_groups(5), metric)
+    rows = {row.metric: row for row in table.rows if row.subset == "all"}
+    for statistic in table.statistics:
+        if sum(statistic.denominators):
+            expected = sum(statistic.numerators) / sum(statistic.denominators)
+            assert rows[statistic.metric].value == pytest.approx(expected)
+            assert rows[statistic.metric].n_problems == np.count_nonzero(statistic.denominators)
+
+
+@every_metric
+def test_subsets_are_measured_as_if_alone(metric: Metric) -> None:
+    groups = random_groups(6)
+    table = measured(groups, metric)
+    for subset, tag, value in [("level=2", "level", "2"), ("subject=A", "subject", "A")]:
+        alone = measured([group for group in groups if group.problem.tags[tag] == value], metric)
+        assert {m: v for (s, m), v in values(table).items() if s == subset} == pytest.approx(
+            {m: v for (s, m), v in values(alone).items() if s == "all"}
+        )
+
+
+@every_metric
+def test_what_depends_on_the_number_of_samples_is_taken_at_n(metric: Metric) -> None:
+    """At n = 3 of 7, a metric is that of the first three samples, or the mean over all choices of three."""
+    groups = random_groups(7, n_problems=4)
+    cut = values(measured(groups, metric, n=3))
+    first = values(measured([replace(g, samples=g.samples[:3]) for g in groups], metric, n=3))
+    same = {key for key in cut if cut[key] == pytest.approx(first[key], abs=1e-12)}
+    unbiased = {key for key in cut if key[1].startswith(("pass@", "maj@"))}
+    assert same | unbiased == cut.keys()
+
+
+def test_the_samples_of_a_problem_are_tokenized_once() -> None:
+    calls: list[str] = []
+
+    def counting(text: str) -> list[str]:
+        calls.append(text)
+        return text.split()
+
+    group = random_groups(8)[0]
+    samples = ProblemSamples(group, MetricSettings(n=7, tokenize=counting))
+    for metric in METRICS.values():
+        metric.measure(samples)
+    assert len(calls) == 7
