@@ -7,14 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from opo_eval.errors import InputError, UsageError
-from opo_eval.measure import MeasureOptions, measure_run, samples_per_problem
+from opo_eval.measure import MeasureOptions, choose_grader, measure_run, samples_per_problem
 from opo_eval.metrics.table import SEED
 from opo_eval.records import Comparison, Interval, MetricTable
 from opo_eval.stats import Floats, paired_differences
 from opo_eval.store import RunDir
-from opo_eval.tabular import listed, nearest
-
-_NAMED_AT_MOST = 3
+from opo_eval.wording import counted, listed, nearest, some_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +44,7 @@ def compare_runs(
         ordered = sorted(its_runs, key=lambda run: _name(run) != baseline)
         _refuse_other_problems(ordered)
         n, said = _common_n(benchmark, ordered, options)
+        said += _unlike_graders(benchmark, ordered, options)
         measured = [measure_run(run, options, n=n) for run in ordered]
         notes += [*said, *_missing_graders(measured)]
         tables += measured
@@ -91,11 +90,10 @@ def _refuse_other_problems(runs: Sequence[RunDir]) -> None:
         different = [(first | problems)[i].source_id for i in first.keys() ^ problems.keys()]
         regolded = [p.source_id for i, p in problems.items() if i in first and first[i].answer != p.answer]
         if different or regolded:
-            what, odd = ("problems", different) if different else ("golds", regolded)
-            more = ", ..." if len(odd) > _NAMED_AT_MOST else ""
+            what, odd = ("problem", different) if different else ("gold", regolded)
             raise InputError(
-                f"{first_run.path} and {run.path} differ in {len(odd)} {what} "
-                f"({', '.join(sorted(odd)[:_NAMED_AT_MOST])}{more}): a comparison needs the same problems "
+                f"{first_run.path} and {run.path} differ in {counted(len(odd), what)} "
+                f"({some_of(sorted(odd))}): a comparison needs the same problems "
                 "with the same golds; sample or import both from the same set"
             )
 
@@ -111,6 +109,16 @@ def _common_n(
     return n, [
         f"{benchmark}: the checkpoints have unequal numbers of samples a problem ({spelled}); all are "
         f"compared at n = {n}."
+    ]
+
+
+def _unlike_graders(benchmark: str, runs: Sequence[RunDir], options: MeasureOptions | None) -> list[str]:
+    graders = {_name(run): choose_grader(run, options.grader if options else None) for run in runs}
+    if len(set(graders.values()) - {None}) < 2:
+        return []
+    spelled = "; ".join(f"{name} by {grader}" for name, grader in graders.items())
+    return [
+        f"{benchmark}: the checkpoints were not graded alike ({spelled}); differences may be the graders'."
     ]
 
 

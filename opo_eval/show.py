@@ -11,10 +11,9 @@ from opo_eval.errors import InputError
 from opo_eval.measure import choose_grader
 from opo_eval.records import GradedSample, Group, Problem, Verdict
 from opo_eval.store import RunDir
-from opo_eval.tabular import nearest
+from opo_eval.wording import nearest, some_of
 
 _LONGEST_RESPONSE = 4_000
-_MOST_MATCHES = 5
 
 
 def show_problems(run: RunDir, grader: str | None = None) -> str:
@@ -59,8 +58,8 @@ def find_problem(run: RunDir, wanted: str) -> Problem:
         raise InputError(
             f"{run.path} has no problem {wanted!r}{hint}: `opo-eval show {run.path}` lists its problems"
         )
-    names = ", ".join(problem.source_id for problem in partly[:_MOST_MATCHES])
-    raise InputError(f"{wanted!r} fits {len(partly)} problems of {run.path} ({names}, ...): give a whole id")
+    names = some_of([problem.source_id for problem in partly])
+    raise InputError(f"{wanted!r} fits {len(partly)} problems of {run.path} ({names}): give a whole id")
 
 
 def visible(text: str) -> str:

@@ -9,13 +9,12 @@ Every failure is one InputError that names the file, the place and the value.
 """
 
 import csv
-import difflib
 import gzip
 import hashlib
 import json
 import os
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from math import isnan
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 import orjson
 
 from opo_eval.errors import InputError, UsageError
+from opo_eval.wording import listed, nearest
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
@@ -75,18 +75,6 @@ def require_columns(
             raise InputError(
                 f"{path} has no column {name!r}{nearest(name, columns)}: it has {listed(columns)}"
             )
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """` (did you mean 'answer'?)`, or nothing where no known name is near."""
-    by_lower = {other.lower(): other for other in known}
-    matches = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return f" (did you mean {by_lower[matches[0]]!r}?)" if matches else ""
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names for a message, quoted and separated by commas."""
-    return ", ".join(repr(name) for name in names) or "none"
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

@@ -12,18 +12,29 @@ import opo_eval
 PACKAGE = Path(opo_eval.__file__).parent
 
 LOWEST = {"records", "errors"}
-LOW = LOWEST | {"think", "tabular", "progress", "provenance", "stats", "metrics", "store", "problems"}
+LOW = LOWEST | {
+    "think",
+    "wording",
+    "tabular",
+    "progress",
+    "provenance",
+    "stats",
+    "metrics",
+    "store",
+    "problems",
+}
 MAY_USE = {
     "records": LOWEST,
     "errors": LOWEST,
     "think": LOWEST,
-    "tabular": LOWEST,
+    "wording": LOWEST,
+    "tabular": LOWEST | {"wording"},
     "progress": LOWEST,
     "provenance": LOWEST,
     "stats": LOWEST,
     "store": LOWEST,
-    "metrics": LOWEST | {"think", "stats", "tabular"},
-    "problems": LOWEST | {"tabular", "progress"},
+    "metrics": LOWEST | {"think", "stats", "wording"},
+    "problems": LOWEST | {"tabular", "wording", "progress"},
     "samplers": LOW - {"metrics", "stats"},
     "grading": LOW - {"metrics", "stats"},
     "importers": LOW - {"metrics", "stats"},

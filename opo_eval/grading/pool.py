@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from opo_eval.errors import OpoEvalError, UsageError
 
-TIMED_OUT, DIED = "timed_out", "died"
+TIMED_OUT, DIED = "time_limit", "died"
 _CHUNK_JOBS, _CHUNK_CHARS = 16, 200_000
 _START_LIMIT_S = 120.0
 _RECYCLE_AFTER_JOBS = 5_000

@@ -17,8 +17,7 @@ from opo_eval.grading.grader import Grader, Outcome
 from opo_eval.progress import Progress
 from opo_eval.records import Grade, Problem, Verdict
 from opo_eval.store import RunDir
-
-_NAMED_AT_MOST = 3
+from opo_eval.wording import counted, some_of
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,16 @@ class Graded:
         """What happened, for a person."""
         counts = ", ".join(f"{self.verdicts[v]} {v.replace('_', ' ')}" for v in Verdict if self.verdicts[v])
         before = f"; {self.n_before} were graded before" if self.n_before else ""
-        said = [f"{self.path}: {self.verdicts.total()} samples graded ({counts or 'none'}){before}"]
+        said = [
+            f"{self.path}: {counted(self.verdicts.total(), 'sample')} graded ({counts or 'none'}){before}"
+        ]
         if self.n_disagree:
             said.append(f"{self.n_disagree} of them are judged differently by the lenient verdict")
         if self.refused_golds:
-            names = ", ".join(self.refused_golds[:_NAMED_AT_MOST])
             said.append(
-                f"warning: {len(self.refused_golds)} golds cannot be graded against ({names}); their samples "
-                "count as grader errors: rewrite these golds, import again and grade"
+                f"warning: {counted(len(self.refused_golds), 'gold')} cannot be graded against "
+                f"({some_of(self.refused_golds)}); their samples count as grader errors: rewrite the golds, "
+                "import again and grade"
             )
         return said
 

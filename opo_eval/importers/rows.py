@@ -10,7 +10,8 @@ from opo_eval.errors import InputError, UsageError
 from opo_eval.problems import load_problems, make_problem, normalise_text
 from opo_eval.problems.identity import answer_text
 from opo_eval.records import Finish, Problem, Think, Verdict
-from opo_eval.tabular import listed, place, read_rows, require_columns
+from opo_eval.tabular import place, read_rows, require_columns
+from opo_eval.wording import listed
 
 USUAL_COLUMNS = {
     "response": ("response", "responses", "completion", "completions", "generation", "output"),

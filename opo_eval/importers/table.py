@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from opo_eval.errors import InputError
@@ -18,8 +17,7 @@ from opo_eval.provenance import current_provenance
 from opo_eval.records import Checkpoint, Grade, Problem, Reason, RunSettings, Sample
 from opo_eval.store import RunWriter, run_path
 from opo_eval.tabular import file_sha256
-
-_NAMED_AT_MOST = 3
+from opo_eval.wording import counted, some_of
 
 
 @dataclass(frozen=True)
@@ -36,18 +34,16 @@ class Imported:
 
     def sentences(self) -> list[str]:
         """What happened, for a person."""
-        said = [f"{path}: {n} samples added" for path, n in self.runs.items()]
+        said = [f"{path}: {counted(n, 'sample')} added" for path, n in self.runs.items()]
         if self.already_there:
-            said.append(f"{self.already_there} samples were there already")
+            said.append(f"{counted(self.already_there, 'sample')} there already")
         if self.unjoined:
-            names = ", ".join(islice(self.unjoined, _NAMED_AT_MOST))
-            more = "" if len(self.unjoined) <= _NAMED_AT_MOST else ", ..."
             said.append(
-                f"left out: {sum(self.unjoined.values())} rows of {len(self.unjoined)} problems that could "
-                f"not be joined by id or text ({names}{more})"
+                f"left out: {counted(self.unjoined.total(), 'row')} of {counted(len(self.unjoined), 'problem')} "
+                f"that could not be joined by id or text ({some_of(self.unjoined)})"
             )
         if self.n_empty:
-            said.append(f"{self.n_empty} responses are empty; they count as samples without an answer")
+            said.append(f"empty responses, which count as samples without an answer: {self.n_empty}")
         return said
 
 
@@ -111,8 +107,7 @@ def _add_row(survey: _Survey, row: Row) -> None:
 
 
 def _why_none(reader: Reader) -> str:
-    names = ", ".join(repr(name) for name in islice(reader.unjoined, _NAMED_AT_MOST))
-    return f"none of its problems ({names}, ...) is in {reader.plan.problems!r} by id or text"
+    return f"none of its problems ({some_of(reader.unjoined)}) is in {reader.plan.problems!r} by id or text"
 
 
 # --- second reading: write --------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from opo_eval.problems.identity import RowDigest, dataset_sha256, make_problem, 
 from opo_eval.problems.prompts import TEMPLATES, default_template, make_prompting, render
 from opo_eval.problems.user_file import ColumnChoice, benchmark_name, load_user_file
 from opo_eval.records import Problem
-from opo_eval.tabular import SUFFIXES, listed, nearest
+from opo_eval.tabular import SUFFIXES
+from opo_eval.wording import listed, nearest
 
 __all__ = [
     "BENCHMARKS",

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from opo_eval.errors import UsageError
 from opo_eval.records import Problem, Prompting
-from opo_eval.tabular import listed, nearest
+from opo_eval.wording import listed, nearest
 
 SLOT = "{problem}"
 

@@ -12,7 +12,8 @@ from typing import Any
 from opo_eval.errors import InputError, UsageError
 from opo_eval.problems.identity import answer_text, make_problem, normalise_text
 from opo_eval.records import Problem
-from opo_eval.tabular import listed, nearest, place, read_rows, require_columns, row_label, table_suffix
+from opo_eval.tabular import place, read_rows, require_columns, row_label, table_suffix
+from opo_eval.wording import listed, nearest
 
 ColumnChoice = Mapping[str, str | Sequence[str]]
 """`problem`, `answer` and `id` to a column's name, `tags` to several."""

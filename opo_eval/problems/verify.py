@@ -15,6 +15,7 @@ from opo_eval.errors import InputError
 from opo_eval.problems.benchmarks import Benchmark
 from opo_eval.problems.identity import answer_digest, dataset_sha256, make_problem, row_digest
 from opo_eval.records import Problem
+from opo_eval.wording import some_of
 
 DIGESTS_FILE = "reference_digests.json"
 
@@ -40,7 +41,9 @@ class Differences:
 
     def __str__(self) -> str:
         named = {"missing": self.missing, "extra": self.extra, "changed": self.changed}
-        return "; ".join(f"{len(rows)} {kind}: {_capped(rows)}" for kind, rows in named.items() if rows)
+        return "; ".join(
+            f"{len(rows)} {kind}: {some_of(rows, _SHOWN)}" for kind, rows in named.items() if rows
+        )
 
 
 @cache
@@ -113,8 +116,3 @@ def _two_answers(problem: Problem, row: ReferenceRow) -> str:
 def _small_integers() -> dict[str, str]:
     """Digest to answer for 0 to 999: the answers that can be shown although only digests ship."""
     return {answer_digest(str(integer)): str(integer) for integer in range(1000)}
-
-
-def _capped(rows: list[str]) -> str:
-    rest = len(rows) - _SHOWN
-    return ", ".join(rows[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
