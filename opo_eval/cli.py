@@ -358,6 +358,7 @@ class ValidateProblems:
     def __call__(self) -> None:
         """Fail where a gold is not accepted, naming it."""
         from opo_eval.grading import Grader
+        from opo_eval.wording import counted
 
         problems = _load(self.name, self.problems_from)
         with Grader(fast_paths=False, timeout_s=self.timeout) as grader:
@@ -368,8 +369,8 @@ class ValidateProblems:
         _say(f"{self.name}: {len(problems) - len(refused)} of {len(problems)} golds accepted, fast paths off")
         if refused:
             raise OpoEvalError(
-                f"{len(refused)} golds of {self.name} cannot be graded against: rewrite them as TeX or plain "
-                "numbers"
+                f"{counted(len(refused), 'gold')} of {self.name} cannot be graded against: rewrite as TeX or "
+                "plain numbers"
             )
 
 
