@@ -13,6 +13,7 @@ _PACKAGES = (
     "antlr4-python3-runtime",
     "latex2sympy2_extended",
     "math-verify",
+    "matplotlib",
     "nltk",
     "numpy",
     "sacrebleu",

@@ -225,7 +225,7 @@ def _spell(names: Sequence[str], key: Sequence[Any]) -> str:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file so that every reader, at any instant, sees the old or the new one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_directory(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:

@@ -1,0 +1,107 @@
+"""What a report says about one benchmark, sorted once for tables, sentences and figures."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opo_eval.records import Comparison, Interval, MetricRow, MetricTable
+from opo_eval.report.names import labels
+
+if TYPE_CHECKING:
+    from opo_eval.compare import ComparedRuns
+    from opo_eval.store import RunDir
+
+ALL = "all"
+SELF_BLEU = "self_bleu"
+_OVER_K = re.compile(r"(pass|maj)@(\d+)")
+_REP_N = re.compile(r"rep_\d+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkView:
+    """The tables of one benchmark, the baseline's first."""
+
+    benchmark: str
+    label: str
+    """The benchmark's name, fit to print."""
+    checkpoints: Mapping[str, str]
+    """Names fit to print."""
+    tables: tuple[MetricTable, ...]
+    comparisons: tuple[Comparison, ...]
+    source_ids: Mapping[str, str]
+    """The benchmark's own ids of all problems that were asked."""
+
+    @property
+    def intervals(self) -> Iterator[Interval | None]:
+        """Those of every number and every difference."""
+        yield from (row.interval for table in self.tables for row in table.rows)
+        yield from (comparison.interval for comparison in self.comparisons)
+
+
+def benchmark_views(compared: "ComparedRuns") -> tuple[BenchmarkView, ...]:
+    """One view a benchmark, in the order of the tables."""
+    benchmarks = labels(table.benchmark for table in compared.tables)
+    checkpoints = labels(table.checkpoint for table in compared.tables)
+    return tuple(
+        BenchmarkView(
+            benchmark=benchmark,
+            label=label,
+            checkpoints=checkpoints,
+            tables=tuple(t for t in compared.tables if t.benchmark == benchmark),
+            comparisons=tuple(c for c in compared.comparisons if c.benchmark == benchmark),
+            source_ids=_source_ids(compared.runs, benchmark),
+        )
+        for benchmark, label in benchmarks.items()
+    )
+
+
+def rows_of(table: MetricTable, subset: str = ALL) -> dict[str, MetricRow]:
+    """The rows of a subset by metric, in their order."""
+    return {row.metric: row for row in table.rows if row.subset == subset}
+
+
+def shown_metrics(tables: Sequence[MetricTable]) -> list[str]:
+    """The metrics that tables show: all but pass@k and maj@k for k between powers of two."""
+    found = dict.fromkeys(name for table in tables for name in rows_of(table))
+    sizes = {table.n for table in tables}
+    return [name for name in found if _is_shown(name, sizes)]
+
+
+def headline_metrics(tables: Sequence[MetricTable]) -> list[str]:
+    """pass@1, pass@n, Self-BLEU and Rep-n, as far as the tables have them."""
+    ends = {1} | {table.n for table in tables}
+    return [name for name in shown_metrics(tables) if k_of(name) in ends or is_diversity(name)]
+
+
+def is_diversity(metric: str) -> bool:
+    """Self-BLEU, or Rep-n of any n."""
+    return metric == SELF_BLEU or _REP_N.fullmatch(metric) is not None
+
+
+def family(metric: str) -> str:
+    """The metric's name; `pass@k` and `maj@k` for every k."""
+    match = _OVER_K.fullmatch(metric)
+    return f"{match[1]}@k" if match else metric
+
+
+def k_of(metric: str) -> int | None:
+    """The k of `pass@k`; None for any other metric."""
+    match = _OVER_K.fullmatch(metric)
+    return int(match[2]) if match and match[1] == "pass" else None
+
+
+def is_power_of_two(k: int) -> bool:
+    """1, 2, 4, 8, ..."""
+    return k & (k - 1) == 0
+
+
+def _is_shown(metric: str, sizes: set[int]) -> bool:
+    match = _OVER_K.fullmatch(metric)
+    return match is None or is_power_of_two(int(match[2])) or int(match[2]) in sizes
+
+
+def _source_ids(runs: "Sequence[RunDir]", benchmark: str) -> dict[str, str]:
+    its_runs = (run for run in runs if run.manifest.settings.benchmark == benchmark)
+    # All runs of a benchmark ask the same problems: `compare_runs` refuses others.
+    return {p.id: p.source_id for run in list(its_runs)[:1] for p in run.problems()}

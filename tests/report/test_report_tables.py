@@ -1,0 +1,166 @@
+"""What stands in the tables of a report, against values written down by hand."""
+
+import pytest
+from report.handmade import GRADED, compared, comparison, curve, row, statistics, table
+
+from opo_eval.errors import InputError
+from opo_eval.report.tables import (
+    accounting,
+    accounting_grid,
+    breakdown_grids,
+    coverage_grid,
+    differences,
+    metric_grids,
+    reservations,
+    signature_grid,
+)
+from opo_eval.report.views import BenchmarkView, benchmark_views
+
+
+def _view(*tables, comparisons=()) -> BenchmarkView:
+    (view,) = benchmark_views(compared(tables, comparisons))
+    return view
+
+
+def test_one_row_a_metric_one_column_a_checkpoint() -> None:
+    early = table("early", {"pass@1": (0.5, 0.45, 0.55), "tokens": (120.0, 100.0, 140.0)})
+    late = table("late", {"pass@1": (0.75, 0.7, 0.8), "self_bleu": (60.0, 55.0, 65.0)})
+    (grid,) = metric_grids(_view(early, late))
+    assert grid.columns == ("metric", "unit", "early", "late")
+    assert grid.rows == (
+        ("pass@1", "%", "50.0 [45.0, 55.0]", "75.0 [70.0, 80.0]"),
+        ("tokens", "tokens", "120 [100, 140]", "undefined"),
+        ("self_bleu", "0 to 100", "undefined", "60.0 [55.0, 65.0]"),
+    )
+
+
+def test_pass_at_k_is_shown_at_powers_of_two_and_n() -> None:
+    (grid,) = metric_grids(_view(curve("early", [0.1] * 11)))
+    assert [cells[0] for cells in grid.rows] == ["pass@1", "pass@2", "pass@4", "pass@8", "pass@11"]
+
+
+def test_forty_checkpoints_are_all_there() -> None:
+    names = [f"step_{i}" for i in range(40)]
+    grids = list(metric_grids(_view(*(table(name) for name in names))))
+    assert [name for grid in grids for name in grid.columns[2:]] == names
+    assert max(len(grid.columns) for grid in grids) <= 8
+
+
+def test_lost_and_won_rows_stand_in_one_order_and_one_style() -> None:
+    values = {"pass@1": (0.5, 0.4, 0.6), "pass@8": (0.9, 0.8, 1.0), "tokens": (99.0, 90.0, 110.0)}
+    rows = [
+        comparison("tokens", (20.0, 10.0, 30.0), value_a=99.0, value_b=119.0),
+        comparison("pass@8", (-0.1, -0.15, -0.05), value_a=0.9, value_b=0.8),
+        comparison("pass@1", (0.172, 0.121, 0.22), value_b=0.672),
+    ]
+    (pair,) = differences(_view(table("early", values), table("late", values), comparisons=rows))
+    assert (pair.checkpoint, pair.baseline) == ("late", "early")
+    assert pair.grid.columns == ("metric", "early", "late", "difference", "unit", "reading")
+    assert pair.grid.rows == (
+        ("pass@1", "50.0", "67.2", "+17.2 [+12.1, +22.0]", "percentage points", "better"),
+        ("pass@8", "90.0", "80.0", "-10.0 [-15.0, -5.0]", "percentage points", "worse"),
+        ("tokens", "99", "119", "+20 [+10, +30]", "tokens", "higher"),
+    )
+    assert pair.missing == ()
+
+
+def test_what_cannot_be_compared_is_named() -> None:
+    early, late = table("early"), table("late", {"pass@1": (0.5,), "self_bleu": (50.0,)})
+    (pair,) = differences(_view(early, late, comparisons=[comparison("pass@1", (0.0,))]))
+    assert pair.missing == ("self_bleu",)
+    assert pair.grid.rows[0][-1] == "no interval"
+
+
+def test_counts_add_up_across_each_row() -> None:
+    view = _view(table("early"), table("late", counts={"problems": 4, "samples": 9, "correct": 9}))
+    grid = accounting_grid(view)
+    assert grid.columns[1:] == (
+        "samples", "= correct", "+ wrong", "+ no answer", "+ timed out", "+ grader error",
+    )  # fmt: skip
+    assert grid.rows == (("early", "32", "20", "7", "3", "1", "1"), ("late", "9", "9", "0", "0", "0", "0"))
+    for cells in grid.rows:
+        assert int(cells[1]) == sum(map(int, cells[2:]))
+
+
+def test_ungraded_samples_are_counted_as_such() -> None:
+    view = _view(table("early"), table("late", counts={"problems": 4, "samples": 9}))
+    grid = accounting_grid(view)
+    assert grid.columns[-1] == "+ not graded"
+    assert [cells[-1] for cells in grid.rows] == ["0", "9"]
+
+
+def test_counts_that_do_not_add_up_are_refused() -> None:
+    counts = {"problems": 4} | GRADED | {"samples": 40}
+    with pytest.raises(
+        InputError, match=r"early on sums has 40 samples but 32 verdicts: run `opo-eval grade`"
+    ):
+        accounting(table(counts=counts))
+
+
+def test_coverage_names_short_problems_and_odd_endings() -> None:
+    counts = {"truncated": 5, "finish_unknown": 6, "empty": 7, "strict_lenient_disagree": 2}
+    short = (statistics("pass@1", 0.5, n_samples=(8, 8, 9, 7)),)
+    early = table(counts={"problems": 4} | GRADED | counts, statistics=short)
+    grid = coverage_grid(_view(early))
+    assert dict(zip(grid.columns, grid.rows[0], strict=True)) == {
+        "checkpoint": "early",
+        "n compared": "8",
+        "problems": "4",
+        "problems with fewer samples than others": "3",
+        "strict and lenient verdict disagree": "2",
+        "truncated": "5",
+        "end unknown": "6",
+        "empty": "7",
+        "problems without samples": "0",
+    }
+
+
+def test_undefined_metrics_are_named_once_for_all_checkpoints() -> None:
+    silent = tuple(statistics(name, 0.0) for name in ("maj@1", "maj@2", "tokens"))
+    partly = row("rep_5", (0.1, 0.05, 0.2), n_problems_left_out=1, n_samples_left_out=12)
+    extra = (*silent, statistics("rep_5", 0.1))
+    early = table("early", {}, rows=[partly], statistics=extra)
+    assert reservations(_view(early, table("late", {}, statistics=silent))) == [
+        "maj@k, tokens: undefined on every problem (all checkpoints).",
+        "rep_5: undefined on 1 problem and 12 samples, which the value leaves out (early).",
+    ]
+
+
+def test_unlike_signatures_are_pointed_at() -> None:
+    late = table("late", {}, rows=[row("pass@1", (0.5,), checkpoint="late", signature="other")])
+    view = _view(table("early"), late)
+    (sentence,) = reservations(view)
+    assert sentence.startswith("pass@k: the checkpoints were not measured alike")
+    assert signature_grid([view]).rows == (
+        ("sums", "pass@k", "early", "pass@1|n:8"),
+        ("sums", "pass@k", "late", "other"),
+    )
+
+
+def test_metrics_of_one_signature_share_a_row() -> None:
+    rows = [row(f"pass@{k}", (0.5,), signature="same") for k in range(1, 9)] + [
+        row("self_bleu", (50.0,), signature="bleu"),
+        row("self_bleu_1", (50.0,), signature="bleu"),
+    ]
+    assert signature_grid([_view(table("early", {}, rows=rows))]).rows == (
+        ("sums", "pass@k", "early", "same"),
+        ("sums", "self_bleu, self_bleu_1", "early", "bleu"),
+    )
+
+
+def test_breakdown_has_a_row_for_each_value_and_checkpoint() -> None:
+    values = {"pass@1": (0.5, 0.4, 0.6), "pass@4": (0.6,), "pass@8": (0.9,), "rep_5": (0.1,)}
+    levels = [
+        row("pass@1", (0.25, 0.2, 0.3), subset="level=3", n_problems=3),
+        row("pass@1", (1.0,), subset="level=5", n_problems=1),
+        row("pass@8", (1.0,), subset="level=5", n_problems=1),
+    ]
+    ((tag, grid),) = breakdown_grids(_view(table("early", values, rows=levels), table("late", values)))
+    assert tag == "level"
+    assert grid.columns == ("level", "checkpoint", "problems", "pass@1 (%)", "pass@8 (%)", "rep_5 (%)")
+    assert grid.rows == (
+        ("3", "early", "3", "25.0 [20.0, 30.0]", "undefined", "undefined"),
+        ("3", "late", "0", "undefined", "undefined", "undefined"),
+        ("5", "early", "1", "100.0", "100.0", "undefined"),
+        ("5", "late", "0", "undefined", "undefined", "undefined"),
+    )

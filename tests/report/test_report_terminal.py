@@ -1,0 +1,124 @@
+"""What the command line prints of a run and of a comparison."""
+
+import subprocess
+import sys
+
+from report.handmade import compared, comparison, curve, row, statistics, table
+
+from opo_eval.report import terminal_table, verdict_sentence
+
+EARLY = table(
+    "early", {"pass@1": (0.5, 0.4, 0.6), "pass@8": (0.9, 0.8, 1.0), "self_bleu": (60.0, 50.0, 70.0)}
+)
+LATE = table("late", {"pass@1": (0.7, 0.6, 0.8), "pass@8": (0.9, 0.8, 1.0), "self_bleu": (60.0, 50.0, 70.0)})
+
+
+def test_the_table_shows_metrics_then_counts() -> None:
+    partly = row("rep_5", (0.123, 0.1, 0.15), n_samples_left_out=2)
+    values = {"pass@1": (0.5, 0.45, 0.55), "characters": (190.4, 170.0, 210.0)}
+    stats = tuple(statistics(name, 1.0) for name in (*values, "rep_5", "tokens"))
+    printed = terminal_table(table("early", values, rows=[partly], statistics=stats))
+    assert printed == (
+        "early on sums\n"
+        "4 problems, n = 8 samples each; in brackets 95 % over problems like these\n"
+        "\n"
+        "pass@1                     50.0  [45.0, 55.0]           %\n"
+        "characters                  190  [170, 210]             characters\n"
+        "rep_5                      12.3  [10.0, 15.0]           %\n"
+        "\n"
+        "32 samples = 20 correct + 7 wrong + 3 no answer + 1 timed out + 1 grader error\n"
+        "problems: 4; problems with fewer samples than others: 0; strict and lenient\n"
+        "  verdict disagree: 0; truncated: 0; end unknown: 0; empty: 0\n"
+        "rep_5: undefined on 2 samples, which the value leaves out\n"
+        "tokens: undefined on every problem"
+    )
+
+
+def test_the_table_fits_80_columns_and_holds_no_control_characters() -> None:
+    big = {"samples": 10**7, "correct": 10**7}
+    names = ["x" * 200, "\x1b[31mred\x07\n" * 20]
+    values = {"lenient_mean@1024": (0.5, 0.4, 0.6), "characters": (123456.7, 100000.0, 150000.0)}
+    for name in names:
+        printed = terminal_table(table(name, values, benchmark=name, counts={"problems": 10**6, **big}))
+        assert max(map(len, printed.splitlines())) <= 80
+        assert printed.replace("\n", "").isprintable()
+
+
+def test_a_single_problem_has_no_interval() -> None:
+    printed = terminal_table(table(values={"pass@1": (0.5,)}, counts={"problems": 1, "samples": 8}))
+    assert "1 problem, n = 8 samples each; no intervals, which take two problems or more" in printed
+    assert "8 samples = 0 correct" in printed
+    assert "+ 8 not graded" in " ".join(printed.split())
+
+
+def _said(*rows, tables=(EARLY, LATE)) -> str:
+    return verdict_sentence(compared(tables, rows))
+
+
+def test_a_win_and_a_draw() -> None:
+    draw = comparison("pass@8", (0.01, -0.03, 0.05))
+    assert _said(comparison("pass@1", (0.172, 0.121, 0.22)), draw) == (
+        "sums: late is better than early on pass@1 by 17.2 points (95 % 12.1 to 22.0 over problems like "
+        "these); pass@8: not distinguishable."
+    )
+
+
+def test_a_loss_is_said_as_plainly_as_a_win() -> None:
+    loss = comparison("pass@8", (-0.2, -0.25, -0.15))
+    assert _said(comparison("pass@1", (-0.172, -0.22, -0.121)), loss) == (
+        "sums: late is worse than early on pass@1 by 17.2 points (95 % 12.1 to 22.0 over problems like "
+        "these); pass@8: worse by 20.0 points (95 % 15.0 to 25.0)."
+    )
+
+
+def test_a_draw_says_how_large_the_difference_may_be() -> None:
+    assert _said(comparison("pass@1", (-0.002, -0.033, 0.03))) == (
+        "sums: late is not distinguishable from early on pass@1 (difference -0.2 points, 95 % -3.3 to +3.0 "
+        "over problems like these)."
+    )
+
+
+def test_one_problem_gives_no_verdict() -> None:
+    assert _said(comparison("pass@1", (0.5,)), comparison("pass@8", (0.1,))) == (
+        "sums: late and early differ by +50.0 points on pass@1 (too few problems for an interval); "
+        "pass@8: no interval."
+    )
+
+
+def test_without_grades_diversity_is_compared() -> None:
+    tables = [table(name, {"self_bleu": (60.0, 50.0, 70.0)}) for name in ("early", "late")]
+    assert _said(comparison("self_bleu", (3.0, 1.0, 5.0)), tables=tables) == (
+        "sums: late is worse than early on self_bleu by 3.0 points (95 % 1.0 to 5.0 over problems like "
+        "these)."
+    )
+
+
+def test_lengths_are_higher_or_lower_and_neither_better_nor_worse() -> None:
+    tables = [table(name, {"tokens": (60.0, 50.0, 70.0)}) for name in ("early", "late")]
+    assert _said(comparison("tokens", (-30.0, -50.0, -10.0)), tables=tables) == (
+        "sums: late is lower than early on tokens by 30 tokens (95 % 10 to 50 over problems like these)."
+    )
+
+
+def test_one_run_alone_and_many_runs() -> None:
+    assert _said(tables=[EARLY]) == "sums: there is nothing to compare."
+    names = [f"c{i}" for i in range(9)]
+    rows = [comparison("pass@1", (0.1, 0.05, 0.15), a="c0", b=name) for name in names[1:]]
+    lines = _said(*rows, tables=[curve(name, [0.5, 0.6]) for name in names]).splitlines()
+    assert [line.split()[1] for line in lines[:-1]] == names[1:6]
+    assert lines[-1] == "sums: 3 more checkpoints are in the report."
+
+
+def test_one_line_for_each_benchmark() -> None:
+    tables = [table(name, benchmark=b) for b in ("sums", "words") for name in ("early", "late")]
+    rows = [comparison("pass@1", (0.1, 0.05, 0.15), benchmark=b) for b in ("sums", "words")]
+    assert [line.split(":")[0] for line in _said(*rows, tables=tables).splitlines()] == ["sums", "words"]
+
+
+def test_the_terminal_does_not_load_matplotlib() -> None:
+    script = (
+        "import sys; from opo_eval.report import terminal_table, verdict_sentence;"
+        "print(sorted({'matplotlib', 'pandas', 'torch'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
