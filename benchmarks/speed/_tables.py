@@ -17,7 +17,7 @@ DATA = Path(os.environ.get("OPO_EVAL_DATA", REPOSITORY.parent / "shared" / "data
 
 
 class Timing(NamedTuple):
-    """Seconds of one contestant, and what it returned."""
+    """CPU seconds of one contestant, and what it returned."""
 
     seconds: float
     result: Any
@@ -37,15 +37,19 @@ def generations(folder: str) -> list[dict]:
 
 
 def race(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Timing]:
-    """Median seconds of each; they take turns, so that what else the machine does meets all of them."""
+    """Median CPU seconds of each, all in this process and taking turns.
+
+    CPU time, because on a busy machine the clock runs on while a long contestant waits for its turn, and
+    a short one is done before it has to.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     results: dict[str, Any] = {}
     for _ in range(repeats):
         for name, run in contestants.items():
             results.pop(name, None)  # or the memory of the last result would have to be found anew
-            start = time.perf_counter()
+            start = time.process_time()
             results[name] = run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(time.process_time() - start)
     return {name: Timing(median(seconds[name]), results[name]) for name in contestants}
 
 

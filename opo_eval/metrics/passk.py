@@ -4,7 +4,7 @@ Chen et al. (2021), "Evaluating Large Language Models Trained on Code", equation
 pass@k = 1 - C(n - c, k) / C(n, k), computed as a running product so that no binomial is ever formed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -40,9 +40,10 @@ def pass_at_k_curve(n: ArrayLike, c: ArrayLike) -> np.ndarray:
     require_correct(n, c)
     require_subset(n, np.array(1))
     # Problems with the same counts have the same curve, and there are many of them.
-    _, first, row = np.unique(n * (n.max() + 1) + c, return_index=True, return_inverse=True)
-    drawn = np.arange(n.min(), dtype=float)
-    curves = _chance_next_is_wrong(n.ravel()[first, None], c.ravel()[first, None], drawn)
+    base = n.max() + 1
+    distinct, row = np.unique(n * base + c, return_inverse=True)
+    distinct_n, distinct_c = np.divmod(distinct[:, None].astype(float), base)
+    curves = _chance_next_is_wrong(distinct_n, distinct_c, np.arange(n.min(), dtype=float))
     np.cumprod(curves, axis=-1, out=curves)
     np.subtract(1, curves, out=curves)
     return curves[row.reshape(n.shape)]
@@ -51,12 +52,12 @@ def pass_at_k_curve(n: ArrayLike, c: ArrayLike) -> np.ndarray:
 def _chance_next_is_wrong(n: np.ndarray, c: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Of the next sample drawn without replacement, when the `drawn` < n before it were all wrong.
 
-    The shape is that of n - drawn, and everything happens in it: what a curve costs is memory.
+    It is exactly 0 once the wrong ones are gone, and negative after that: a running product stays 0. The
+    shape is that of n - drawn, and everything happens in it: what a curve costs is memory.
     """
     chance = np.asarray(n - drawn, dtype=float)
     np.divide(c, chance, out=chance)
-    np.subtract(1, chance, out=chance)
-    return np.maximum(chance, 0, out=chance)
+    return np.subtract(1, chance, out=chance)
 
 
 # --- what counts have to be -------------------------------------------------------------------------
@@ -91,7 +92,9 @@ def require_subset(n: np.ndarray, k: np.ndarray) -> None:
         )
 
 
-def _where(bad: np.ndarray, *arrays: np.ndarray) -> zip:
+def _where(bad: np.ndarray, *arrays: np.ndarray) -> Iterable[tuple[int, ...]]:
+    if not bad.any():
+        return ()
     return zip(*(np.broadcast_to(array, bad.shape)[bad] for array in arrays), strict=True)
 
 
@@ -101,9 +104,8 @@ def _where(bad: np.ndarray, *arrays: np.ndarray) -> zip:
 def measure_pass_at_k(samples: ProblemSamples) -> Mapping[str, Value]:
     """`pass@k` for k = 1..n, each from all samples of the problem: unbiased however many there are."""
     correct = sum(map(is_correct, samples.every))
-    ks = np.arange(1, samples.settings.n + 1)
-    values = np.atleast_1d(pass_at_k(len(samples.every), correct, ks))
-    return {f"pass@{k}": Value(float(value)) for k, value in zip(ks, values, strict=True)}
+    curve = pass_at_k_curve(len(samples.every), correct)[: samples.settings.n]
+    return {f"pass@{k}": Value(float(value)) for k, value in enumerate(curve, start=1)}
 
 
 PASS_AT_K = Metric(

@@ -82,6 +82,11 @@ def test_scalars_give_a_scalar_and_arrays_broadcast():
     assert pass_at_k_curve(8, 2).shape == (8,)
 
 
+def test_every_problem_has_its_own_n_and_k():
+    values = pass_at_k([2, 8, 5], [1, 4, 2], [2, 8, 1])
+    np.testing.assert_allclose(values, [1, 1, 0.4], rtol=0, atol=1e-15)
+
+
 def test_inputs_are_left_alone():
     n, c = np.array([4, 5]), np.array([1, 2], dtype=np.uint8)
     pass_at_k_curve(n, c)
