@@ -4,6 +4,7 @@ Everything heavy is imported inside the function that needs it, so that `--help`
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -509,7 +510,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status; an expected failure is one sentence on standard error."""
     try:
-        _parse(list(arguments))()
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            _parse(list(arguments))()
     except OpoEvalError as error:
         print(f"opo-eval: {error}", file=sys.stderr)
         return error.exit_status
@@ -520,6 +523,10 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout = None  # type: ignore[assignment]
         return 0
     return 0
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    print(f"opo-eval: warning: {message}", file=sys.stderr)
 
 
 def _parse(arguments: list[str]) -> Any:

@@ -44,7 +44,7 @@ _MANIFEST, _LOCK = "manifest.json", "writer.lock"
 
 
 class TornTailWarning(UserWarning):
-    """The last line of a file is incomplete: its writer was killed."""
+    """A last line is incomplete, its writer was killed: readers pass it over, writers cut it off."""
 
 
 # --- one append-only file ---------------------------------------------------------------------------
@@ -303,8 +303,8 @@ class RunDir:
 class RunWriter:
     """The one process that writes to a run directory; a context manager.
 
-    Opening takes the lock, repairs torn tails (`repairs` says which) and checks that the run was made
-    with the same settings. Raises StoreError where another process writes or a setting differs.
+    Opening takes the lock, repairs torn tails with a TornTailWarning and checks that the run was made with
+    the same settings. Raises StoreError where another process writes or a setting differs.
     """
 
     def __init__(
@@ -320,7 +320,7 @@ class RunWriter:
         _make_directory(self.path)
         self._lock = _take_lock(self.path / _LOCK)
         try:
-            self.repairs = self._repair()
+            self._repair()
             if settings is not None:
                 self._begin(settings, problems, provenance, n_target)
             self.run = RunDir(self.path)
@@ -363,9 +363,10 @@ class RunWriter:
     ) -> None:
         self.close()
 
-    def _repair(self) -> list[str]:
-        files = (_problem_file(self.path), _sample_file(self.path), _grade_file(self.path))
-        return [word for word in (file.repair() for file in files) if word]
+    def _repair(self) -> None:
+        for file in (_problem_file(self.path), _sample_file(self.path), _grade_file(self.path)):
+            if word := file.repair():
+                warnings.warn(word, TornTailWarning, stacklevel=4)
 
     def _begin(
         self,

@@ -61,6 +61,17 @@ def test_grading_again_does_nothing_and_another_limit_grades_anew(
     assert len(RunDir("runs/late/sums").graders()) == 2
 
 
+def test_a_torn_tail_is_repaired_with_a_word(here: Path) -> None:
+    imported()
+    torn = here / "runs/late/sums/samples.jsonl"
+    torn.write_bytes(torn.read_bytes()[:-5])
+    command = [sys.executable, "-m", "opo_eval", "grade", "runs/late", "--strict-only"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and "7 samples graded" in done.stdout
+    said = done.stderr.splitlines()[0]
+    assert said.startswith("opo-eval: warning: runs/late/sums/samples.jsonl: the last write was cut off")
+
+
 def test_the_users_own_verifier(here: Path) -> None:
     imported()
     (here / "mine.py").write_text("def always(gold, response):\n    return True\n")

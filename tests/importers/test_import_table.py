@@ -13,7 +13,7 @@ import pytest
 from opo_eval.errors import InputError, OpoEvalError, StoreError, UsageError
 from opo_eval.importers import Imported, ImportPlan, import_table
 from opo_eval.records import Finish, Reason, Think, Verdict
-from opo_eval.store import RunDir
+from opo_eval.store import RunDir, TornTailWarning
 
 ROWS: list[dict[str, Any]] = [
     {"problem": "1+1", "gold": "2", "response": "\\boxed{2}", "model": "a", "score": 1, "stop": "stop"},
@@ -87,7 +87,8 @@ def test_importing_again_adds_only_what_is_missing(tmp_path: Path) -> None:
     for name in ("samples", "grades"):  # as if the first import had been killed
         lines = (run / f"{name}.jsonl").read_text().splitlines(keepends=True)
         (run / f"{name}.jsonl").write_text("".join(lines[:-1]) + lines[-1][:9])
-    done = do_import(path, {"checkpoint": "model", "score": "score"})
+    with pytest.warns(TornTailWarning, match="cut off by an interruption"):
+        done = do_import(path, {"checkpoint": "model", "score": "score"})
     assert done.runs[run] == 1 and done.already_there == 3
     assert len(list(RunDir(run).samples())) == len(list(RunDir(run).grades())) == 3
 
