@@ -12,9 +12,13 @@ from opo_eval.stats import (
     PROBLEMS_LIKE_THESE,
     bootstrap_interval,
     bootstrap_intervals,
+    holm,
+    minimum_detectable_effect,
     paired_difference,
     paired_differences,
+    problems_needed,
     ratio,
+    sign_flip_test,
 )
 
 
@@ -137,3 +141,91 @@ def test_what_has_no_interval_is_refused(num: list[float], den: list[float], mes
 def test_unequal_problems_are_not_paired() -> None:
     with pytest.raises(InputError, match="paired values need the same problems"):
         paired_difference(([1, 2], [1, 1]), ([1, 2, 3], [1, 1, 1]), rng=rng())
+
+
+# --- tests and power --------------------------------------------------------------------------------
+
+
+def means(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per-problem means as (numerators, denominators) of one metric."""
+    return values[None, :], np.ones((1, len(values)))
+
+
+def every_swap(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> float:
+    """The p-value by walking through all ways to swap problems."""
+    observed = abs(b[0].sum() / b[1].sum() - a[0].sum() / a[1].sum())
+    as_large = 0
+    for swap in product([False, True], repeat=len(a[0])):
+        first = [np.where(swap, y, x).sum() for x, y in zip(a, b, strict=True)]
+        second = [np.where(swap, x, y).sum() for x, y in zip(a, b, strict=True)]
+        as_large += abs(second[0] / second[1] - first[0] / first[1]) >= observed - 1e-12
+    return as_large / 2 ** len(a[0])
+
+
+def test_the_exact_p_value_is_that_of_every_swap() -> None:
+    draws = rng(12)
+    a = draws.uniform(size=(2, 9)) + np.array([[0], [1]])
+    b = draws.uniform(size=(2, 9)) + np.array([[0.3], [1]])
+    (found,) = sign_flip_test((a[:1], a[1:]), (b[:1], b[1:]), rng=rng())
+    assert found == pytest.approx(every_swap((a[0], a[1]), (b[0], b[1])))
+
+
+def test_the_random_p_value_is_scipys() -> None:
+    a, b = rng(13).uniform(size=40), rng(14).uniform(0.1, 1.05, size=40)
+    theirs = scipy_stats.permutation_test(
+        (b, a),
+        lambda x, y, axis: np.mean(x - y, axis=axis),
+        permutation_type="samples",
+        n_resamples=50_000,
+        vectorized=True,
+        rng=rng(1),
+    ).pvalue
+    (ours,) = sign_flip_test(means(a), means(b), rng=rng(2), n_resamples=50_000)
+    assert ours == pytest.approx(theirs, abs=0.004)
+
+
+def test_no_difference_has_p_value_one() -> None:
+    values = rng(15).uniform(size=50)
+    assert sign_flip_test(means(values), means(values), rng=rng()).tolist() == [1.0]
+
+
+def test_a_p_value_is_never_zero() -> None:
+    a = np.zeros(60)
+    (p,) = sign_flip_test(means(a), means(a + 1), rng=rng(), n_resamples=999)
+    assert p == pytest.approx(1 / 1000)
+
+
+def test_a_true_null_is_rejected_as_often_as_it_says() -> None:
+    draws, rejected = rng(16), 0
+    for _ in range(400):
+        ability = draws.beta(0.35, 0.9, size=30)
+        a, b = (draws.binomial(16, ability) / 16 for _ in range(2))
+        rejected += sign_flip_test(means(a), means(b), rng=draws, n_resamples=400)[0] <= 0.05
+    assert rejected / 400 <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_holm_by_hand() -> None:
+    # sorted 0.01 0.02 0.03 0.04, times 4 3 2 1, made monotone
+    assert holm([0.04, 0.01, 0.03, 0.02]).tolist() == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.9]).tolist() == [1.0, 1.0]
+    assert holm([]).tolist() == []
+
+
+def test_the_detectable_effect_is_detected_with_the_power_it_says() -> None:
+    draws, m, noise = rng(17), 80, 0.2
+    (effect,) = minimum_detectable_effect(
+        means(np.zeros(4000)), means(draws.normal(0, noise, size=4000))
+    ) * np.sqrt(4000 / m)
+    detected = 0
+    for _ in range(600):
+        difference = draws.normal(effect, noise, size=m)
+        detected += abs(difference.mean()) > 1.96 * difference.std(ddof=1) / np.sqrt(m)
+    assert detected / 600 == pytest.approx(0.8, abs=0.07)
+
+
+def test_the_problems_needed_make_the_observed_difference_detectable() -> None:
+    a, b = means(np.zeros(30)), means(rng(18).normal(0.05, 0.3, size=30))
+    (needed,) = problems_needed(a, b)
+    (effect,) = minimum_detectable_effect(a, b)
+    assert effect * np.sqrt(30 / needed) == pytest.approx(abs(b[0].mean()), rel=0.02)
+    assert problems_needed(a, a).tolist() == [np.inf]
