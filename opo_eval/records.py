@@ -202,6 +202,9 @@ class Unit(StrEnum):
     """0 to 1; shown in percent."""
     PERCENT = "percent"
     """0 to 100."""
+    RATIO = "ratio"
+    """How many times as much one quantity is as another."""
+    NATS = "nats"
     TOKENS = "tokens"
     CHARACTERS = "characters"
 

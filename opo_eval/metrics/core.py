@@ -71,10 +71,14 @@ class ProblemSamples:
         return self.group.samples[: self.settings.n]
 
     @cached_property
+    def texts(self) -> list[str]:
+        """Text of the compared responses, all of it or what follows the think section."""
+        return [self._text(graded.sample.text) for graded in self.compared]
+
+    @cached_property
     def token_lists(self) -> list[Sequence[Hashable]]:
         """Tokens of the compared responses, each tokenized once; one without text has none."""
-        tokenize = get_tokenizer(self.settings.tokenize)
-        return [tokenize(self._text(graded.sample.text)) for graded in self.compared]
+        return list(map(get_tokenizer(self.settings.tokenize), self.texts))
 
     def _text(self, response: str) -> str:
         if self.settings.think_section:
@@ -115,8 +119,16 @@ def share(flags: Iterable[bool | None]) -> Value:
 
 def text_signature(settings: MetricSettings) -> str:
     """The part of a signature that says which tokens of which text were looked at."""
-    section = "in" if settings.think_section else f"out({settings.think})"
-    return f"n:{settings.n}|tok:{settings.tokenizer_name}|think:{section}"
+    return f"n:{settings.n}|tok:{settings.tokenizer_name}|{_section(settings)}"
+
+
+def section_signature(settings: MetricSettings) -> str:
+    """The part of a signature that says which text was looked at, where it is not tokenized."""
+    return f"n:{settings.n}|{_section(settings)}"
+
+
+def _section(settings: MetricSettings) -> str:
+    return "think:in" if settings.think_section else f"think:out({settings.think})"
 
 
 def grade_signature(settings: MetricSettings) -> str:

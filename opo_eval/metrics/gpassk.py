@@ -5,12 +5,18 @@ without replacement, so the number of correct ones drawn is hypergeometric.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from opo_eval.errors import UsageError
-from opo_eval.metrics.passk import require_correct, require_counts, require_subset
+from opo_eval.metrics.core import Metric, ProblemSamples, Value, grade_signature, is_correct
+from opo_eval.metrics.passk import powers_of_two, require_correct, require_counts, require_subset
+from opo_eval.records import Better, Unit
+
+THRESHOLDS = (0.25, 0.5, 0.75, 1.0)
+"""The tau that the metric reports."""
 
 
 def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: int, threshold: float) -> np.ndarray | float:
@@ -23,9 +29,7 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: int, threshold: float) -> np.ndar
     """
     if not 0 <= threshold <= 1:
         raise UsageError(f"threshold {threshold!r} is no share of the k samples: it lies between 0 and 1")
-    # 0.28 * 25 is a little more than 7 in binary, and 7 of 25 are enough.
-    needed = max(math.ceil(round(threshold * k, 9)), 1)
-    return _chance_of_at_least(n, c, k)[..., needed][()]
+    return _chance_of_at_least(n, c, k)[..., _needed(k, threshold)][()]
 
 
 def mg_pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray | float:
@@ -36,6 +40,16 @@ def mg_pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray | float:
     at_least = _chance_of_at_least(n, c, k)
     if k < 2:
         raise UsageError(f"mG-Pass@{k} is not defined: k is 2 or more")
+    return _mean_of_high(at_least, k)
+
+
+def _needed(k: int, threshold: float) -> int:
+    """How many of k samples have to be correct."""
+    # 0.28 * 25 is a little more than 7 in binary, and 7 of 25 are enough.
+    return max(math.ceil(round(threshold * k, 9)), 1)
+
+
+def _mean_of_high(at_least: np.ndarray, k: int) -> np.ndarray:
     return 2 / k * at_least[..., math.ceil(k / 2) + 1 :].sum(axis=-1)
 
 
@@ -52,3 +66,31 @@ def _chance_of_at_least(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray:
         chances *= np.maximum((n - c)[..., None] - (drawn - correct), 0)
         chances[..., 1:] += gained
     return np.cumsum(chances[..., ::-1], axis=-1)[..., ::-1]
+
+
+# --- the metric -------------------------------------------------------------------------------------
+
+
+def measure_g_pass_at_k(samples: ProblemSamples) -> Mapping[str, Value]:
+    """`g_pass@k_tau` at every tau of `THRESHOLDS` and `mg_pass@k`, for k = 1, 2, 4, ... and n.
+
+    Shares, from all samples of the problem: unbiased however many there are. Every problem weighs the
+    same. At k = 1 there is no `mg_pass@k`, which is not defined there.
+    """
+    n, correct = len(samples.every), sum(map(is_correct, samples.every))
+    found: dict[str, Value] = {}
+    for k in powers_of_two(samples.settings.n):
+        at_least = _chance_of_at_least(n, correct, k)
+        found |= {f"g_pass@{k}_{tau}": Value(float(at_least[_needed(k, tau)])) for tau in THRESHOLDS}
+        if k > 1:
+            found[f"mg_pass@{k}"] = Value(float(_mean_of_high(at_least, k)))
+    return found
+
+
+G_PASS_AT_K = Metric(
+    measure=measure_g_pass_at_k,
+    signature=lambda settings: f"g_pass@k|unbiased|n:all>={settings.n}|{grade_signature(settings)}",
+    unit=Unit.SHARE,
+    better=Better.HIGHER,
+    needs_grades=True,
+)

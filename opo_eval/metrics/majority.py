@@ -4,15 +4,15 @@ The value is exact: the mean over all k-subsets of the n samples, and over the m
 subset where several tie.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from opo_eval.errors import UsageError
-from opo_eval.metrics.core import Metric, ProblemSamples, Value, grade_of, grade_signature, is_correct
-from opo_eval.metrics.passk import require_counts, require_subset
-from opo_eval.records import Better, GradedSample, Unit, Verdict
+from opo_eval.metrics.answers import count_answers
+from opo_eval.metrics.core import Metric, ProblemSamples, Value, grade_signature
+from opo_eval.metrics.passk import powers_of_two, require_counts, require_subset
+from opo_eval.records import Better, Unit
 
 
 def majority_at_k(correct: int, wrong: Sequence[int], silent: int, k: int) -> float:
@@ -81,30 +81,12 @@ def measure_majority(samples: ProblemSamples) -> Mapping[str, Value]:
     All correct samples are one answer; wrong ones are the same answer where their texts are, white space
     and leading zeros aside. Undefined where the grader did not say which answer it judged.
     """
-    if any(_is_anonymous(graded) for graded in samples.every):
-        return dict.fromkeys((f"maj@{k}" for k in _powers_of_two(samples.settings.n)), Value(0.0, 0.0))
-    correct = sum(map(is_correct, samples.every))
-    answers = [grade_of(graded).extracted for graded in samples.every if not is_correct(graded)]
-    wrong = list(Counter(_same_answer(answer) for answer in answers if answer is not None).values())
-    silent = sum(answer is None for answer in answers)
-    return {
-        f"maj@{k}": Value(majority_at_k(correct, wrong, silent, k))
-        for k in _powers_of_two(samples.settings.n)
-    }
-
-
-def _is_anonymous(graded: GradedSample) -> bool:
-    grade = grade_of(graded)
-    return grade.extracted is None and grade.verdict in (Verdict.CORRECT, Verdict.WRONG)
-
-
-def _same_answer(answer: str) -> str:
-    text = "".join(answer.split())
-    return str(int(text)) if text.isascii() and text.isdigit() and len(text) < 100 else text
-
-
-def _powers_of_two(n: int) -> list[int]:
-    return [*(2**i for i in range(n.bit_length()) if 2**i < n), n]
+    answers = count_answers(samples.every)
+    sizes = powers_of_two(samples.settings.n)
+    if answers is None:
+        return dict.fromkeys((f"maj@{k}" for k in sizes), Value(0.0, 0.0))
+    votes = (answers.correct, answers.wrong, answers.silent)
+    return {f"maj@{k}": Value(majority_at_k(*votes, k)) for k in sizes}
 
 
 MAJORITY = Metric(

@@ -1,4 +1,4 @@
-"""n-grams as integers: the counting that Self-BLEU and Rep-n share.
+"""n-grams as integers: the counting that Self-BLEU, Rep-n and Distinct-n share.
 
 Tokens become ids once. An n-gram is then the pair (id of all its tokens but the last, id of the last),
 packed into one integer, so no n-gram is ever built as an object and an order costs one sort of integers.
@@ -137,7 +137,7 @@ def _followed(positions: np.ndarray, n_positions: int) -> np.ndarray:
     return present[positions + 1]
 
 
-# --- n-grams of one sequence ------------------------------------------------------------------------
+# --- n-grams by key ---------------------------------------------------------------------------------
 
 
 def ngram_counts(tokens: Sequence[Hashable], n: int) -> tuple[int, int]:
@@ -145,21 +145,45 @@ def ngram_counts(tokens: Sequence[Hashable], n: int) -> tuple[int, int]:
 
     Raises UsageError for an n that is not an integer of 1 or more.
     """
+    keys = ngram_keys(encode([tokens]), n)
+    return count_distinct(keys), len(keys)
+
+
+def count_distinct(keys: np.ndarray) -> int:
+    """How many different keys there are."""
+    return int(np.count_nonzero(_changes(np.sort(keys))))
+
+
+def repeats_earlier(keys: np.ndarray) -> np.ndarray:
+    """True where an equal key stands earlier: bool [N]."""
+    ordered, positions = _sort(keys, np.arange(len(keys)))
+    repeats = np.ones(len(keys), dtype=bool)
+    repeats[positions[_changes(ordered)]] = False
+    return repeats
+
+
+def ngram_keys(documents: Documents, n: int) -> np.ndarray:
+    """int64 [N]: a key for every n-gram within a document, equal where and only where the n-grams are equal.
+
+    They stand in the order of the documents and of the text. Raises UsageError for an n that is not an
+    integer of 1 or more.
+    """
     require_order("n", n)
-    n_total = len(tokens) - n + 1
-    if n_total < 1:
-        return 0, 0
-    keys = np.sort(_pack(encode([tokens]), n, n_total))
-    return int(np.count_nonzero(_changes(keys))), n_total
+    n_total = max(len(documents.ids) - n + 1, 0)
+    keys = _pack(documents, n, n_total)
+    if len(documents.lengths) == 1:
+        return keys
+    document_of = np.repeat(np.arange(len(documents.lengths)), documents.lengths)
+    return keys[document_of[:n_total] == document_of[n - 1 :]]
 
 
-def _pack(document: Documents, n: int, n_total: int) -> np.ndarray:
-    """int64 [n_total]: a key for every n-gram, equal where and only where the n-grams are equal."""
-    keys, n_keys = document.ids[:n_total], document.n_ids
+def _pack(documents: Documents, n: int, n_total: int) -> np.ndarray:
+    """int64 [n_total]: the keys, as if the documents were one."""
+    keys, n_keys = documents.ids[:n_total], documents.n_ids
     for offset in range(1, n):
-        if (n_keys * document.n_ids).bit_length() > _KEY_BITS:
+        if (n_keys * documents.n_ids).bit_length() > _KEY_BITS:
             distinct, keys = np.unique(keys, return_inverse=True)
             n_keys = len(distinct)
-        keys = keys * document.n_ids + document.ids[offset : offset + n_total]
-        n_keys *= document.n_ids
+        keys = keys * documents.n_ids + documents.ids[offset : offset + n_total]
+        n_keys *= documents.n_ids
     return keys

@@ -92,6 +92,11 @@ def require_subset(n: np.ndarray, k: np.ndarray) -> None:
         )
 
 
+def powers_of_two(n: int) -> list[int]:
+    """1, 2, 4, ... below n, and n: the k of what costs too much for every k."""
+    return [*(2**i for i in range(n.bit_length()) if 2**i < n), n]
+
+
 def _where(bad: np.ndarray, *arrays: np.ndarray) -> Iterable[tuple[int, ...]]:
     if not bad.any():
         return ()

@@ -208,12 +208,15 @@ def measure_self_bleu(samples: ProblemSamples) -> Mapping[str, Value]:
 
     Responses without tokens are left out and counted; with fewer than two others it is undefined.
     """
-    settings = samples.settings
-    names = [f"self_bleu_{order}" for order in range(1, settings.max_order)] + ["self_bleu"]
-    texts = [tokens for tokens in samples.token_lists if tokens]
-    n_empty = len(samples.token_lists) - len(texts)
+    names = [f"self_bleu_{order}" for order in range(1, samples.settings.max_order)] + ["self_bleu"]
+    return dict(zip(names, mean_self_bleu(samples.token_lists, samples.settings), strict=True))
+
+
+def mean_self_bleu(token_lists: Sequence[Sequence[Hashable]], settings: MetricSettings) -> list[Value]:
+    """Mean over texts of Self-BLEU-1, ..., Self-BLEU-max_order; see `measure_self_bleu`."""
+    texts = [tokens for tokens in token_lists if tokens]
     if len(texts) < 2:
-        return dict.fromkeys(names, Value(0.0, 0.0, len(samples.token_lists)))
+        return [Value(0.0, 0.0, len(token_lists))] * settings.max_order
     scores = self_bleu_orders(
         texts,
         tokenize=None,
@@ -221,13 +224,16 @@ def measure_self_bleu(samples: ProblemSamples) -> Mapping[str, Value]:
         smooth=settings.smooth,
         references=settings.references,
     )
-    means = scores.mean(axis=1)
-    return {name: Value(float(mean), 1.0, n_empty) for name, mean in zip(names, means, strict=True)}
+    n_empty = len(token_lists) - len(texts)
+    return [Value(float(mean), 1.0, n_empty) for mean in scores.mean(axis=1)]
 
 
-def _signature(settings: MetricSettings) -> str:
+def self_bleu_signature(settings: MetricSettings) -> str:
+    """All that Self-BLEU depends on beside the texts."""
     details = f"order:{settings.max_order}|smooth:{settings.smooth}|refs:{settings.references}"
     return f"self_bleu|{text_signature(settings)}|{details}"
 
 
-SELF_BLEU = Metric(measure=measure_self_bleu, signature=_signature, unit=Unit.PERCENT, better=Better.LOWER)
+SELF_BLEU = Metric(
+    measure=measure_self_bleu, signature=self_bleu_signature, unit=Unit.PERCENT, better=Better.LOWER
+)

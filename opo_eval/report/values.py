@@ -8,12 +8,16 @@ from opo_eval.records import Better, Comparison, Interval, Unit
 VALUE_UNITS = {
     Unit.SHARE: "%",
     Unit.PERCENT: "0 to 100",
+    Unit.RATIO: "times",
+    Unit.NATS: "nats",
     Unit.TOKENS: "tokens",
     Unit.CHARACTERS: "characters",
 }
 DIFFERENCE_UNITS = {
     Unit.SHARE: "percentage points",
     Unit.PERCENT: "points of 100",
+    Unit.RATIO: "times",
+    Unit.NATS: "nats",
     Unit.TOKENS: "tokens",
     Unit.CHARACTERS: "characters",
 }

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 ALL = "all"
 SELF_BLEU = "self_bleu"
-_OVER_K = re.compile(r"(pass|maj)@(\d+)")
+_OVER_K = re.compile(r"(pass@|pass\^|maj@|m?g_pass@)(\d+)(_[\d.]+)?")
+_ONLY_IN_FILES = re.compile(r"m?g_pass@.*|distinct_[1-3]|rep_\d+_q[1-4]")
 _REP_N = re.compile(r"rep_\d+")
 
 
@@ -62,7 +63,11 @@ def rows_of(table: MetricTable, subset: str = ALL) -> dict[str, MetricRow]:
 
 
 def shown_metrics(tables: Sequence[MetricTable]) -> list[str]:
-    """The metrics that tables show: all but pass@k and maj@k for k between powers of two."""
+    """The metrics that tables show; the others are in the files that programs read.
+
+    Left out are pass@k, pass^k and maj@k for k between powers of two, G-Pass@k, Distinct-n below its
+    largest n, and Rep-n by quarter of the response.
+    """
     found = dict.fromkeys(name for table in tables for name in rows_of(table))
     sizes = {table.n for table in tables}
     return [name for name in found if _is_shown(name, sizes)]
@@ -80,15 +85,15 @@ def is_diversity(metric: str) -> bool:
 
 
 def family(metric: str) -> str:
-    """The metric's name; `pass@k` and `maj@k` for every k."""
+    """The metric's name; `pass@k`, `pass^k`, `maj@k`, `g_pass@k` and `mg_pass@k` for every k."""
     match = _OVER_K.fullmatch(metric)
-    return f"{match[1]}@k" if match else metric
+    return f"{match[1]}k" if match else metric
 
 
 def k_of(metric: str) -> int | None:
     """The k of `pass@k`; None for any other metric."""
     match = _OVER_K.fullmatch(metric)
-    return int(match[2]) if match and match[1] == "pass" else None
+    return int(match[2]) if match and match[1] == "pass@" else None
 
 
 def is_power_of_two(k: int) -> bool:
@@ -97,6 +102,8 @@ def is_power_of_two(k: int) -> bool:
 
 
 def _is_shown(metric: str, sizes: set[int]) -> bool:
+    if _ONLY_IN_FILES.fullmatch(metric):
+        return False
     match = _OVER_K.fullmatch(metric)
     return match is None or is_power_of_two(int(match[2])) or int(match[2]) in sizes
 

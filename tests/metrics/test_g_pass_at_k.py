@@ -5,10 +5,16 @@ from math import ceil, comb
 
 import numpy as np
 import pytest
+from builders import group, problem
 
 from opo_eval.errors import UsageError
-from opo_eval.metrics.gpassk import g_pass_at_k, mg_pass_at_k
+from opo_eval.metrics import MetricSettings, ProblemSamples
+from opo_eval.metrics.gpassk import g_pass_at_k, measure_g_pass_at_k, mg_pass_at_k
+from opo_eval.metrics.passhatk import pass_hat_k
 from opo_eval.metrics.passk import pass_at_k
+from opo_eval.records import Verdict
+
+C, W = Verdict.CORRECT, Verdict.WRONG
 
 
 def exact(n: int, c: int, k: int, threshold: Fraction) -> Fraction:
@@ -72,3 +78,38 @@ def test_impossible_counts_are_refused(n, c, k):
 def test_mg_pass_of_one_sample_is_undefined():
     with pytest.raises(UsageError, match="k is 2 or more"):
         mg_pass_at_k(8, 2, 1)
+
+
+def measured(verdicts: list[Verdict], n: int) -> dict[str, float]:
+    samples = ProblemSamples(group(problem(1), ["t"] * len(verdicts), verdicts), MetricSettings(n=n))
+    return {name: value.numerator for name, value in measure_g_pass_at_k(samples).items()}
+
+
+def test_the_metric_by_hand():
+    # Two of four are correct; of the six pairs one is all correct and five hold at least one.
+    values = measured([C, W, C, W], 3)
+    assert values == pytest.approx(
+        {
+            **{f"g_pass@1_{tau}": 1 / 2 for tau in (0.25, 0.5, 0.75, 1.0)},
+            "g_pass@2_0.25": 5 / 6, "g_pass@2_0.5": 5 / 6, "g_pass@2_0.75": 1 / 6, "g_pass@2_1.0": 1 / 6,
+            "mg_pass@2": 1 / 6,
+            "g_pass@3_0.25": 1, "g_pass@3_0.5": 1 / 2, "g_pass@3_0.75": 0, "g_pass@3_1.0": 0,
+            "mg_pass@3": 0,
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("correct", "n"), [(0, 12), (5, 12), (12, 12), (7, 16)])
+def test_the_metric_gives_the_public_functions(correct, n):
+    verdicts = [C] * correct + [W] * (20 - correct)
+    values = measured(verdicts, n)
+    for k in {1, 2, 4, 8, n}:
+        for threshold in (0.25, 0.5, 0.75, 1.0):
+            assert values.pop(f"g_pass@{k}_{threshold}") == g_pass_at_k(20, correct, k, threshold)
+        if k > 1:
+            assert values.pop(f"mg_pass@{k}") == mg_pass_at_k(20, correct, k)
+    assert not values
+
+
+def test_all_correct_is_pass_hat_k():
+    assert measured([C] * 9 + [W] * 3, 8)["g_pass@8_1.0"] == pytest.approx(pass_hat_k(12, 9, 8), abs=1e-15)

@@ -1,9 +1,12 @@
 """What stands in the tables of a report, against values written down by hand."""
 
+import csv
+
 import pytest
 from report.handmade import GRADED, compared, comparison, curve, row, statistics, table
 
 from opo_eval.errors import InputError
+from opo_eval.report.data import metrics_csv
 from opo_eval.report.tables import (
     accounting,
     accounting_grid,
@@ -14,7 +17,14 @@ from opo_eval.report.tables import (
     reservations,
     signature_grid,
 )
-from opo_eval.report.views import BenchmarkView, benchmark_views
+from opo_eval.report.views import (
+    BenchmarkView,
+    benchmark_views,
+    family,
+    headline_metrics,
+    k_of,
+    shown_metrics,
+)
 
 
 def _view(*tables, comparisons=()) -> BenchmarkView:
@@ -37,6 +47,24 @@ def test_one_row_a_metric_one_column_a_checkpoint() -> None:
 def test_pass_at_k_is_shown_at_powers_of_two_and_n() -> None:
     (grid,) = metric_grids(_view(curve("early", [0.1] * 11)))
     assert [cells[0] for cells in grid.rows] == ["pass@1", "pass@2", "pass@4", "pass@8", "pass@11"]
+
+
+def test_files_for_programs_hold_more_metrics_than_tables() -> None:
+    shown = ["pass^1", "pass^2", "pass^8", "maj@4", "distinct_4", "rep_5", "compression_ratio", "looping"]
+    hidden = ["pass^3", "maj@7", "g_pass@8_0.5", "g_pass@2_1.0", "mg_pass@8", "distinct_1", "rep_5_q4"]
+    early = table("early", dict.fromkeys([*hidden, *shown], (0.5,)))
+    assert shown_metrics([early]) == shown
+    assert headline_metrics([early]) == ["rep_5"]
+    rows = csv.DictReader(metrics_csv([_view(early)]).decode().splitlines())
+    assert {row["metric"] for row in rows} == {*shown, *hidden}
+
+
+def test_a_family_over_k_has_one_name() -> None:
+    names = ["pass@16", "pass^16", "maj@2", "g_pass@4_0.25", "g_pass@4_1.0", "mg_pass@4", "rep_5_q1"]
+    assert [family(name) for name in names] == [
+        "pass@k", "pass^k", "maj@k", "g_pass@k", "g_pass@k", "mg_pass@k", "rep_5_q1",
+    ]  # fmt: skip
+    assert [k_of(name) for name in names] == [16] + [None] * 6
 
 
 def test_forty_checkpoints_are_all_there() -> None:

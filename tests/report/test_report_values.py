@@ -5,6 +5,8 @@ from report.handmade import comparison, interval
 
 from opo_eval.records import Better, Unit
 from opo_eval.report.values import (
+    DIFFERENCE_UNITS,
+    VALUE_UNITS,
     difference_with_interval,
     interval_label,
     number,
@@ -31,6 +33,12 @@ def test_units_decide_the_scale() -> None:
     assert with_interval(84.35988, interval(82.1, 86.0), Unit.PERCENT) == "84.4 [82.1, 86.0]"
     assert with_interval(1902.4, interval(1756, 2053), Unit.CHARACTERS) == "1902 [1756, 2053]"
     assert with_interval(17.25, interval(16.5, 18.1), Unit.TOKENS) == "17.25 [16.50, 18.10]"
+    assert with_interval(2.345, interval(2.3, 2.4), Unit.RATIO) == "2.345 [2.300, 2.400]"
+    assert with_interval(0.693, interval(0.5, 0.9), Unit.NATS) == "0.69 [0.50, 0.90]"
+
+
+def test_every_unit_has_a_name() -> None:
+    assert VALUE_UNITS.keys() == DIFFERENCE_UNITS.keys() == set(Unit)
 
 
 def test_without_an_interval_there_are_no_brackets() -> None:

@@ -1,0 +1,134 @@
+"""Which final answers the samples of a problem give, and how far they agree.
+
+All correct samples are one answer; wrong ones are the same answer where their texts are, white space and
+leading zeros aside. What majority votes count is counted here.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from opo_eval.metrics.core import (
+    Metric,
+    MetricSettings,
+    ProblemSamples,
+    Value,
+    grade_of,
+    grade_signature,
+    is_correct,
+)
+from opo_eval.records import Better, GradedSample, Unit, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """How many samples give each answer."""
+
+    correct: int
+    wrong: tuple[int, ...]
+    """Samples of each wrong answer."""
+    silent: int
+    """Samples without an answer."""
+
+    @property
+    def sizes(self) -> list[int]:
+        """Samples of each answer that somebody gives."""
+        return [size for size in (self.correct, *self.wrong) if size]
+
+
+def count_answers(graded: Sequence[GradedSample]) -> Answers | None:
+    """The answers of graded samples; None where the grader did not say which answer it judged."""
+    if any(map(_is_anonymous, graded)):
+        return None
+    answers = [grade_of(one).extracted for one in graded if not is_correct(one)]
+    wrong = Counter(_same_answer(answer) for answer in answers if answer is not None)
+    return Answers(
+        correct=len(graded) - len(answers), wrong=tuple(wrong.values()), silent=answers.count(None)
+    )
+
+
+def _is_anonymous(graded: GradedSample) -> bool:
+    grade = grade_of(graded)
+    return grade.extracted is None and grade.verdict in (Verdict.CORRECT, Verdict.WRONG)
+
+
+def _same_answer(answer: str) -> str:
+    text = "".join(answer.split())
+    return str(int(text)) if text.isascii() and text.isdigit() and len(text) < 100 else text
+
+
+# --- the metrics ------------------------------------------------------------------------------------
+
+
+def distinct_answers(samples: ProblemSamples) -> Mapping[str, Value]:
+    """`distinct_answers`: how many different answers n samples give, divided by n; a share, from 1/n to 1.
+
+    A sample without an answer adds none. Undefined on a problem where nobody gives an answer, and where
+    the grader did not say which answer it judged.
+    """
+    return {"distinct_answers": _of_answers(samples, lambda sizes: len(sizes) / samples.settings.n)}
+
+
+def agreement(samples: ProblemSamples) -> Mapping[str, Value]:
+    """`agreement`: the share of n samples that give the most common answer, right or wrong.
+
+    A sample without an answer agrees with nobody. Undefined where `distinct_answers` is.
+    """
+    return {"agreement": _of_answers(samples, lambda sizes: max(sizes) / samples.settings.n)}
+
+
+def answer_entropy(samples: ProblemSamples) -> Mapping[str, Value]:
+    """`answer_entropy`: entropy, in nats, of the answers as they are distributed over the samples.
+
+    -Σ p ln p, p being an answer's share of the samples that give one: from 0 (all the same) to ln n (all
+    different), without a correction for the small n, which makes it too low (Miller, 1955). Semantic
+    entropy (Farquhar et al., 2024) with sameness of the answer for meaning. Samples without an answer are
+    left out and counted. Undefined where `distinct_answers` is.
+    """
+    return {"answer_entropy": _of_answers(samples, entropy, leaves_out_silent=True)}
+
+
+def entropy(sizes: Sequence[int]) -> float:
+    """Entropy in nats of classes with these sizes, all 1 or more, at least one of them."""
+    shares = np.array(sizes) / sum(sizes)
+    # Sorted, because the order of a sum is in its last digits; abs, because -1 ln 1 is -0.
+    return abs(float(-(np.sort(shares) * np.log(np.sort(shares))).sum()))
+
+
+def _of_answers(
+    samples: ProblemSamples, value: Callable[[list[int]], float], *, leaves_out_silent: bool = False
+) -> Value:
+    """A value of the numbers of samples that give each answer."""
+    answers = count_answers(samples.compared)
+    if answers is None or not answers.sizes:
+        return Value(0.0, 0.0, samples.settings.n)
+    return Value(value(answers.sizes), 1.0, answers.silent if leaves_out_silent else 0)
+
+
+def _signature(name: str) -> Callable[[MetricSettings], str]:
+    return lambda settings: f"{name}|n:{settings.n}|{grade_signature(settings)}"
+
+
+DISTINCT_ANSWERS = Metric(
+    measure=distinct_answers,
+    signature=_signature("distinct_answers"),
+    unit=Unit.SHARE,
+    better=Better.NEITHER,
+    needs_grades=True,
+)
+ANSWER_ENTROPY = Metric(
+    measure=answer_entropy,
+    signature=_signature("answer_entropy"),
+    unit=Unit.NATS,
+    better=Better.NEITHER,
+    needs_grades=True,
+)
+AGREEMENT = Metric(
+    measure=agreement,
+    signature=_signature("agreement"),
+    unit=Unit.SHARE,
+    better=Better.NEITHER,
+    needs_grades=True,
+)
