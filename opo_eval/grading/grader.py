@@ -8,6 +8,7 @@ import atexit
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from importlib.metadata import version
 from itertools import islice
 from threading import Lock
@@ -25,6 +26,8 @@ gets the lenient verdict GRADER_ERROR. 32,768 tokens of reasoning are about 130,
 
 GRADER_VERSION = 1
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+_DECIMAL = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,6})?")
+_SURELY_DIFFERENT = Decimal("0.0001")
 _BATCH = 512
 _MOST_REMEMBERED = 100_000
 _MOST_GRADERS = 4
@@ -91,7 +94,7 @@ class Grader:
 
     think: how a think section begins. where: the place of the answer, a key of `ANSWER_PLACES`.
     lenient: whether math-verify's verdict over the whole response is wanted too. fast_paths: whether
-    equal texts and integers are decided without math-verify, which never changes a verdict. verifier:
+    equal texts and plain numbers are decided without math-verify, which never changes a verdict. verifier:
     the user's own callable (gold, response) → bool or Verdict, instead of strict and lenient.
     """
 
@@ -221,13 +224,23 @@ def _settle(
 
 
 def fast_verdict(gold: str, answer: str) -> tuple[Verdict, Reason] | None:
-    """The verdict where it needs no parsing: equal texts (of a gold that accepts itself) and integers."""
-    if gold.strip() == answer:
+    """The verdict where it needs no parsing: equal texts (of a gold that accepts itself), plain numbers."""
+    gold = gold.strip()
+    if gold == answer:
         return Verdict.CORRECT, Reason.EQUAL_TEXT
-    if _INTEGER.fullmatch(gold.strip()) and _INTEGER.fullmatch(answer):
+    if _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(answer):
         same = int(gold) == int(answer)
         return (Verdict.CORRECT, Reason.EQUAL_INTEGER) if same else (Verdict.WRONG, Reason.DIFFERENT_INTEGER)
+    if _DECIMAL.fullmatch(gold) and _DECIMAL.fullmatch(answer):
+        return _fast_decimal_verdict(abs(Decimal(gold) - Decimal(answer)))
     return None
+
+
+def _fast_decimal_verdict(difference: Decimal) -> tuple[Verdict, Reason] | None:
+    # math-verify rounds to six decimals; what comes near to that is left to it.
+    if difference == 0:
+        return Verdict.CORRECT, Reason.EQUIVALENT
+    return (Verdict.WRONG, Reason.NOT_EQUIVALENT) if difference > _SURELY_DIFFERENT else None
 
 
 def as_think(think: Think | str) -> Think:

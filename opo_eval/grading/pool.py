@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from opo_eval.errors import OpoEvalError, UsageError
 
@@ -53,8 +53,8 @@ class _Worker:
     tasks: deque[_Task] = field(default_factory=deque)
     unread: bytes = b""
     done: int = 0
-    first_peak_mb: int = 0
-    last_peak_mb: int = 0
+    first_mb: int = 0
+    last_mb: int = 0
 
 
 class GradingPool:
@@ -221,31 +221,39 @@ class GradingPool:
     def _take_reply(self, worker: _Worker, reply: dict[str, Any]) -> Iterator[tuple[int, str]]:
         worker.deadline = time.monotonic() + self.timeout_s
         if "failed" in reply:
-            raise OpoEvalError(_never_started(reply["failed"]))
+            self._give_up(reply["failed"])
         if "ready" in reply:
             worker.ready = True
             return
         worker.done += 1
-        worker.last_peak_mb = reply["peak_mb"]
-        worker.first_peak_mb = worker.first_peak_mb or worker.last_peak_mb
+        worker.last_mb = reply["resident_mb"]
+        worker.first_mb = worker.first_mb or worker.last_mb
         yield worker.tasks.popleft().number, reply["outcome"]
 
     def _end_overdue(self) -> Iterator[tuple[int, str]]:
         now = time.monotonic()
         for worker in [w for w in self._busy() if w.deadline <= now]:
             if not worker.ready:
-                raise OpoEvalError(_never_started(f"not ready after {_START_LIMIT_S:.0f} s"))
+                self._give_up(f"not ready after {_START_LIMIT_S:.0f} s")
             yield worker.tasks.popleft().number, TIMED_OUT
             self._replace(worker)
 
     def _bury(self, worker: _Worker) -> Iterator[tuple[int, str]]:
         if not worker.ready:
-            raise OpoEvalError(_never_started(f"it ended with status {worker.process.wait()}"))
+            self._give_up(f"it ended with status {worker.process.wait()}")
         first = worker.tasks[0]
         first.attempts += 1
         if first.attempts == _ATTEMPTS:
             yield worker.tasks.popleft().number, DIED
         self._replace(worker)
+
+    def _give_up(self, why: str) -> NoReturn:
+        """End all workers where one cannot start: the others are no better off, nor is the next run."""
+        self.close()
+        raise OpoEvalError(
+            f"a grading worker did not start ({why}): check that math-verify, and what a verifier of your "
+            f"own imports, can be imported by {sys.executable}"
+        )
 
 
 def _usable_processors() -> int:
@@ -254,16 +262,8 @@ def _usable_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _never_started(what: str) -> str:
-    return (
-        f"a grading worker did not start ({what}): check that math-verify, and what a verifier of your own "
-        f"imports, can be imported by {sys.executable}"
-    )
-
-
 def _is_worn(worker: _Worker, memory_mb: int) -> bool:
-    grown_mb = worker.last_peak_mb - worker.first_peak_mb
-    return worker.done >= _RECYCLE_AFTER_JOBS or grown_mb > memory_mb // 2
+    return worker.done >= _RECYCLE_AFTER_JOBS or worker.last_mb - worker.first_mb > memory_mb // 2
 
 
 def _send(worker: _Worker, message: Any) -> None:

@@ -34,12 +34,13 @@ CORRECT, NOT_EQUIVALENT, PARTS_DIFFER, UNPARSED_ANSWER, UNPARSED_GOLD, NO_ANSWER
 )
 
 _CPU_GRACE_S = 5
-_WARM_UP = (
+WARM_UP = (
     (r"\frac{1}{2}+\sqrt{3}x", r"x^2-2x+1"),
     (r"(3,\frac{\pi}{2})", r"(-\infty,1]\cup[2,3)"),
     (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\begin{pmatrix} 1 & 2 \\ 3 & 5 \end{pmatrix}"),
 )
-_MATH_DELIMITER = re.compile(r"(?<!\\)(?:\$|\\\(|\\\[)")
+"""(gold, answer): what every worker judges before it is ready."""
+_MATH_DELIMITER = re.compile(r"(?<!\\)(?:\$|\\\(|\\\[|\\boxed)")
 _REFUSED_EVENTS = (
     "os.system",
     "os.exec",
@@ -79,7 +80,7 @@ def main() -> None:
         for job in json.loads(line):
             _cap_cpu(settings["timeout_s"])
             outcome = _judge_safely(judge, job)
-            _reply(replies, {"outcome": outcome, "peak_mb": _peak_mb()})
+            _reply(replies, {"outcome": outcome, "resident_mb": _memory()[1] >> 20})
 
 
 def _prepare(settings: dict[str, Any]) -> Callable[[dict[str, str]], str]:
@@ -92,13 +93,27 @@ def _prepare(settings: dict[str, Any]) -> Callable[[dict[str, str]], str]:
     import logging
 
     logging.disable(logging.CRITICAL)
-    for gold, answer in _WARM_UP:
+    _level_parsers()
+    for gold, answer in WARM_UP:
         # Loads what a verdict needs before the doors close, and fills the parser's tables, a matter of a
         # second that would otherwise count against the limit of whoever comes first.
         _judge_strict(gold, answer)
     _cap_memory(settings["memory_mb"])
     sys.addaudithook(_refuse_side_effects)
     return lambda job: _JUDGES[job["kind"]](job["gold"], job["text"])
+
+
+def _level_parsers() -> None:
+    """Make verdicts the same under every ANTLR runtime that math-verify takes.
+
+    The parser generated for runtime 4.9.3 lacks an accessor that the conversion asks every atom for before
+    it comes to percentages, so that 50% is no number there; without the gamma function it has nothing to
+    give.
+    """
+    from latex2sympy2_extended.antlr_parser import PSParser
+
+    if not hasattr(PSParser.AtomContext, "FUNC_GAMMA"):
+        PSParser.AtomContext.FUNC_GAMMA = lambda _: None
 
 
 def _judge_safely(judge: Callable[[dict[str, str]], str], job: dict[str, str]) -> str:
@@ -115,7 +130,7 @@ def _judge_safely(judge: Callable[[dict[str, str]], str], job: dict[str, str]) -
 
 def _judge_gold(gold: str, _: str) -> str:
     """Whether a gold parses and is accepted as its own answer."""
-    if not _parse_gold(gold):
+    if not _parse_wrapped(gold):
         return UNPARSED_GOLD
     return _judge_strict(gold, gold)
 
@@ -123,7 +138,7 @@ def _judge_gold(gold: str, _: str) -> str:
 def _judge_strict(gold: str, answer: str) -> str:
     from sympy import Basic, MatrixBase
 
-    parsed_gold, parsed_answer = _parse_gold(gold), _parse_wrapped(answer)
+    parsed_gold, parsed_answer = _parse_wrapped(gold), _parse_wrapped(answer)
     if not parsed_gold:
         return UNPARSED_GOLD
     if _verify(parsed_gold, parsed_answer):
@@ -134,7 +149,7 @@ def _judge_strict(gold: str, answer: str) -> str:
 
 def _judge_lenient(gold: str, response: str) -> str:
     """math-verify's own verdict over the whole response."""
-    parsed_gold = _parse_gold(gold)
+    parsed_gold = _parse_wrapped(gold)
     if not parsed_gold:
         return UNPARSED_GOLD
     parsed = _parse(response)
@@ -166,10 +181,6 @@ def _repeats_dropped(gold: Any, answer: Any) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _parse_gold(gold: str) -> list[Any]:
-    return _parse_wrapped(gold)
-
-
 def _parse_wrapped(text: str) -> list[Any]:
     # Without dollars math-verify looks for a number only, so that \text{Evelyn} parses to nothing; between
     # them it reads a single line, and a matrix often has several.
@@ -212,12 +223,20 @@ def _reply(replies: BinaryIO, message: dict[str, Any]) -> None:
 
 def _cap_memory(megabytes: int) -> None:
     """Cap what the process may still allocate; beyond it Python raises MemoryError."""
+    _limit(resource.RLIMIT_AS, _memory()[0] + (megabytes << 20))
+
+
+def _memory() -> tuple[int, int]:
+    """Bytes that are mapped, and bytes that are in memory."""
     try:
         with open("/proc/self/statm") as statm:
-            used = int(statm.read().split()[0]) * resource.getpagesize()
-    except OSError:  # not Linux: no cheap way to know what is mapped, so the limit counts from zero
-        used = 0
-    _limit(resource.RLIMIT_AS, used + megabytes * 2**20)
+            mapped, resident, *_ = (int(pages) * resource.getpagesize() for pages in statm.read().split())
+            return mapped, resident
+    except OSError:
+        # Not Linux: the cap counts from zero, and the peak stands for what is in use. On Linux the peak
+        # would be the caller's, if that is larger: exec does not reset it.
+        unit = 1 if sys.platform == "darwin" else 1024
+        return 0, unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _cap_cpu(timeout_s: float) -> None:
@@ -231,11 +250,6 @@ def _limit(resource_kind: int, value: int) -> None:
     _, hard = resource.getrlimit(resource_kind)
     soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(resource_kind, (soft, hard))
-
-
-def _peak_mb() -> int:
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // scale
 
 
 def _refuse_side_effects(event: str, arguments: tuple[Any, ...]) -> None:

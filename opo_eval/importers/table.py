@@ -38,9 +38,10 @@ class Imported:
         if self.already_there:
             said.append(f"{counted(self.already_there, 'sample')} there already")
         if self.unjoined:
+            rows, problems = self.unjoined.total(), len(self.unjoined)
             said.append(
-                f"left out: {counted(self.unjoined.total(), 'row')} of {counted(len(self.unjoined), 'problem')} "
-                f"that could not be joined by id or text ({some_of(self.unjoined)})"
+                f"left out: {counted(rows, 'row')} of {counted(problems, 'problem')} that could not be "
+                f"joined by id or text ({some_of(self.unjoined)})"
             )
         if self.n_empty:
             said.append(f"empty responses, which count as samples without an answer: {self.n_empty}")
