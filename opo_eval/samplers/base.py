@@ -49,6 +49,10 @@ class Sampler(Protocol):
         """Where it runs."""
         ...
 
+    def prompt_text(self, problem: Problem) -> str:
+        """All that the model reads before it answers."""
+        ...
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Yield a generation for every request as each is finished, in any order."""
         ...

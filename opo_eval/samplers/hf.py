@@ -1,29 +1,37 @@
 """Sampling with Hugging Face `generate`: any checkpoint, any device, no server.
 
 Every sample has a random generator of its own, seeded by its (problem, index), so a response does not
-depend on which others share its batch, nor on when a run was interrupted. `generate` itself decodes
+depend on which others share its batch, nor on when a run was interrupted (but for rounding, which in half
+precision may tip a token). `generate` itself decodes
 greedily: a logits processor has drawn the token beforehand.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+)
 from transformers.utils import logging as transformers_logging
 
 from opo_eval.errors import EngineError, UsageError
 from opo_eval.problems import make_prompting, render
-from opo_eval.records import Finish, Prompting, SamplingSettings
+from opo_eval.records import Finish, Problem, Prompting, SamplingSettings
 from opo_eval.samplers.base import Generation, Request
 
 transformers_logging.disable_progress_bar()
 
+_DECIDING_FILES = ("*config.json", "tokenizer*", "*.jinja", "vocab*", "merges*", "*.safetensors*", "*.bin*")
 _HASHED_HEAD, _PIECES, _PIECE = 2**20, 256, 2**12
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -95,34 +103,37 @@ class HFSampler:
         """Yield generations batch by batch, longest prompts first so that a batch pads little."""
         prompts = {request.problem.id: self.prompt_ids(request) for request in requests}
         ordered = sorted(requests, key=lambda request: -len(prompts[request.problem.id]))
-        for start in range(0, len(ordered), self.batch_size):
-            batch = ordered[start : start + self.batch_size]
-            yield from self._generate_batch(batch, [prompts[request.problem.id] for request in batch])
+        # Only responses with equal room share a batch: a long prompt must not shorten another's response.
+        for room, alike in groupby(ordered, lambda request: self._room(prompts[request.problem.id], request)):
+            while batch := list(islice(alike, self.batch_size)):
+                yield from self._generate_batch(batch, [prompts[r.problem.id] for r in batch], room)
+
+    def prompt_text(self, problem: Problem) -> str:
+        """All that the model reads before it answers."""
+        text = render(self._prompting, problem)
+        if self._uses_chat:
+            system = [{"role": "system", "content": self._prompting.system}] if self._prompting.system else []
+            text = self._tokenizer.apply_chat_template(
+                [*system, {"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
+            )
+        return text + self._prompting.response_prefix
 
     def prompt_ids(self, request: Request) -> list[int]:
         """Token ids of the whole prompt; special tokens are added exactly once."""
-        text = render(self._prompting, request.problem)
-        if not self._uses_chat:
-            return self._tokenizer(text + self._prompting.response_prefix)["input_ids"]
-        system = [{"role": "system", "content": self._prompting.system}] if self._prompting.system else []
-        rendered = self._tokenizer.apply_chat_template(
-            [*system, {"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
-        )
-        # The chat template has written the special tokens: the tokenizer must not add them again.
-        return self._tokenizer(rendered + self._prompting.response_prefix, add_special_tokens=False)[
-            "input_ids"
-        ]
+        # A chat template has written the special tokens: the tokenizer must not add them again.
+        text, bare = self.prompt_text(request.problem), not self._uses_chat
+        return self._tokenizer(text, add_special_tokens=bare)["input_ids"]
 
     @torch.inference_mode()
-    def _generate_batch(self, batch: Sequence[Request], prompts: list[list[int]]) -> Iterator[Generation]:
-        room = self._room(max(map(len, prompts)), batch[0])
+    def _generate_batch(
+        self, batch: Sequence[Request], prompts: list[list[int]], room: int
+    ) -> Iterator[Generation]:
         inputs = self._tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
         rows = self._model.generate(
             **inputs.to(self.device),
             do_sample=False,
             max_new_tokens=room,
-            logits_processor=LogitsProcessorList([_OwnSeeds(self._settings, [r.seed for r in batch], room)]),
-            pad_token_id=self._tokenizer.pad_token_id,
+            logits_processor=LogitsProcessorList([_OwnSeeds(self._settings, batch, room)]),
         )
         for request, row in zip(batch, rows[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
             yield self._generation(request, row)
@@ -143,12 +154,12 @@ class HFSampler:
         ends = self._model.generation_config.eos_token_id
         return set(ends) if isinstance(ends, list) else {ends}
 
-    def _room(self, prompt_length: int, request: Request) -> int:
-        window = getattr(self._model.config, "max_position_embeddings", None) or self._settings.max_tokens * 2
-        room = min(self._settings.max_tokens, window - prompt_length)
+    def _room(self, prompt: list[int], request: Request) -> int:
+        window = getattr(self._model.config, "max_position_embeddings", None)
+        room = min(self._settings.max_tokens, window - len(prompt) if window else self._settings.max_tokens)
         if room < 1:
             raise EngineError(
-                f"the prompt of problem {request.problem.source_id} has {prompt_length} tokens and the model "
+                f"the prompt of problem {request.problem.source_id} has {len(prompt)} tokens and the model "
                 f"takes {window}: choose a shorter template or another model"
             )
         return room
@@ -157,10 +168,10 @@ class HFSampler:
 class _OwnSeeds(LogitsProcessor):
     """Draws each row's token with the row's own generator and leaves it as the only choice."""
 
-    def __init__(self, settings: SamplingSettings, seeds: Sequence[int], max_new_tokens: int) -> None:
+    def __init__(self, settings: SamplingSettings, batch: Sequence[Request], max_new_tokens: int) -> None:
         self._settings, self._step = settings, 0
         # One uniform number a token, all drawn beforehand: [rows, tokens].
-        rows = [np.random.Generator(np.random.Philox(seed)).random(max_new_tokens) for seed in seeds]
+        rows = [np.random.Generator(np.random.Philox(r.seed)).random(max_new_tokens) for r in batch]
         self._uniform = torch.from_numpy(np.stack(rows))
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
@@ -193,7 +204,7 @@ def draw_tokens(logits: torch.Tensor, uniform: torch.Tensor, settings: SamplingS
 
 
 def model_sha256(checkpoint: str) -> str | None:
-    """Sha256 of a checkpoint directory's configuration, weight headers and pieces of all its weights.
+    """Sha256 of a checkpoint directory's configuration and tokenizer, and of pieces of all its weights.
 
     Pieces spread over each file tell another checkpoint of the same model apart without reading tens of
     gigabytes. None for a hub name.
@@ -202,7 +213,7 @@ def model_sha256(checkpoint: str) -> str | None:
     if not folder.is_dir():
         return None
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("config.json"), *folder.glob("*.safetensors*"), *folder.glob("*.bin*")]):
+    for path in sorted(path for pattern in _DECIDING_FILES for path in folder.glob(pattern)):
         digest.update(f"{path.name} {path.stat().st_size}\n".encode())
         with path.open("rb") as file:
             digest.update(file.read(_HASHED_HEAD))
@@ -218,12 +229,20 @@ def _load(checkpoint: str, dtype: torch.dtype, device: str) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
-        reason = str(error).split("\n")[0]
-        raise EngineError(f"{checkpoint} cannot be loaded as a checkpoint: {reason}") from None
+        model = model.to(device).eval()
+    except Exception as error:  # of whatever kind: the library raises its own, torch's and safetensors'
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise EngineError(
+            f"{checkpoint} cannot be loaded as a checkpoint on {device}: {reason}; check that config.json, "
+            "the weights and the tokenizer are whole"
+        ) from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer, model.to(device).eval()
+    # A checkpoint may ask for repetition penalties and the like: what is drawn is the settings' to say.
+    model.generation_config = GenerationConfig(
+        eos_token_id=model.generation_config.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    return tokenizer, model
 
 
 def _refuse_no_checkpoint(checkpoint: str) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from opo_eval.errors import UsageError
 from opo_eval.problems import dataset_sha256
 from opo_eval.progress import Progress
 from opo_eval.provenance import current_provenance
@@ -24,6 +25,8 @@ def sample_run(
 
     Raises StoreError where the run was made with other settings or another process writes to it.
     """
+    plan_requests(problems, n, sampler.settings.base_seed)  # a wrong n must not leave a run behind
+    _refuse_open_thought(sampler, problems[0], think)
     settings = RunSettings(
         checkpoint=checkpoint,
         benchmark=problems[0].benchmark,
@@ -41,6 +44,15 @@ def sample_run(
                 writer.append_samples([_sample(checkpoint, generation)])
                 progress.advance()
     return RunDir(path)
+
+
+def _refuse_open_thought(sampler: Sampler, problem: Problem, think: Think) -> None:
+    # Unsaid, the unclosed thought of a truncated response would be taken for its committed answer.
+    prompt = sampler.prompt_text(problem)
+    if prompt.rfind("<think>") > prompt.rfind("</think>") and think is not Think.PREFILLED:
+        raise UsageError(
+            f"the prompt opens a think section, so the response does not: give --think prefilled, not {think}"
+        )
 
 
 def _sample(checkpoint: Checkpoint, generation: Generation) -> Sample:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from opo_eval.records import Finish, Prompting, SamplingSettings
+from opo_eval.problems import render
+from opo_eval.records import Finish, Problem, Prompting, SamplingSettings
 from opo_eval.samplers.base import Generation, Request
 
 
@@ -31,6 +32,10 @@ class ScriptedSampler:
             base_seed=self._base_seed,
             dtype="none",
         )
+
+    def prompt_text(self, problem: Problem) -> str:
+        """The rendered template."""
+        return render(self._prompting, problem) + self._prompting.response_prefix
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Yield the scripted responses in order."""

@@ -1,5 +1,6 @@
 """Seeds that never overlap, runs that an interruption does not change, engines on real checkpoints."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from builders import problem
 from scipy import stats as scipy_stats
 
 from opo_eval.errors import EngineError, StoreError, UsageError
-from opo_eval.problems import TEMPLATES, make_problem
+from opo_eval.problems import TEMPLATES, make_problem, make_prompting
 from opo_eval.records import Checkpoint, Finish, SamplingSettings, Think
 from opo_eval.samplers import Generation, Request, make_sampler, plan_requests, sample_run, sample_seed
 from opo_eval.samplers.hf import HFSampler, draw_tokens, model_sha256
@@ -129,7 +130,7 @@ def test_greedy_is_what_transformers_generates(data_dir: Path) -> None:
     for generation in sampler.generate(plan_requests(STORIES, 1, 0)):
         ids = torch.tensor([sampler.prompt_ids(generation.request)])
         with torch.no_grad():
-            plain = sampler._model.generate(ids, do_sample=False, max_new_tokens=24, pad_token_id=0)
+            plain = sampler._model.generate(ids, do_sample=False, max_new_tokens=24)
         assert list(generation.token_ids or ()) == plain[0, ids.shape[1] :].tolist()
 
 
@@ -155,6 +156,49 @@ def test_a_chat_template_is_applied_once_and_recorded(tmp_path: Path, data_dir: 
     assert sampler.prompting.chat_template_sha256 is not None
     without = HFSampler(str(folder), template="plain", chat=False)
     assert without.prompting.chat_template_sha256 is None
+
+
+def copied(source: Path, target: Path) -> Path:
+    target.mkdir()
+    for path in source.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def test_a_checkpoints_own_generation_settings_change_nothing(tmp_path: Path, data_dir: Path) -> None:
+    source = data_dir / "tiny_lm_stories260k"
+    other = copied(source, tmp_path / "penalised")
+    config = json.loads((other / "generation_config.json").read_text())
+    penalties = {"repetition_penalty": 3.0, "no_repeat_ngram_size": 2, "temperature": 0.1, "do_sample": True}
+    (other / "generation_config.json").write_text(json.dumps(config | penalties))
+    drawn = [
+        texts(HFSampler(str(path), template="plain", max_tokens=24).generate(plan_requests(STORIES, 2, 0)))
+        for path in (source, other)
+    ]
+    assert drawn[0] == drawn[1]
+    assert model_sha256(str(source)) != model_sha256(str(other))
+
+
+def test_a_long_prompt_takes_no_room_from_a_short_one(data_dir: Path) -> None:
+    sampler = HFSampler(str(data_dir / "tiny_lm_stories260k"), template="plain", max_tokens=40)
+    long = make_problem(benchmark="stories", source_id="long", prompt="tree " * 165, answer="0")
+    short, cut = plan_requests([STORIES[0], long], 1, 0)
+    (alone,) = sampler.generate([short])
+    beside = {g.request.problem.source_id: g for g in sampler.generate([short, cut])}
+    assert beside[STORIES[0].source_id].token_ids == alone.token_ids and alone.n_tokens > 20
+    window = sampler._model.config.max_position_embeddings
+    assert beside["long"].n_tokens == window - len(sampler.prompt_ids(cut)) < 40
+    assert beside["long"].finish is Finish.LENGTH
+
+
+def test_a_prompt_that_opens_a_thought_has_to_be_said(tmp_path: Path) -> None:
+    prompting = make_prompting("plain", response_prefix="<think>")
+    sampler = ScriptedSampler(lambda request: "so 2", prompting)
+    with pytest.raises(UsageError, match=r"opens a think section.*give --think prefilled, not none"):
+        sample(tmp_path / "run", sampler, 1)
+    with pytest.raises(UsageError, match="n must be at least 1"):
+        sample(tmp_path / "run", scripted(), 0)
+    assert not (tmp_path / "run").exists()
 
 
 def test_finish_says_how_generation_ended(stories: HFSampler) -> None:
