@@ -37,7 +37,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 # math-verify has to give the same verdicts under the oldest and the newest ANTLR runtime that it takes.
 $(ANTLR)/%: $(VENV)/.ready
-	rm -rf $@.part
+	rm -rf $@ $@.part
 	$(PIP) install --no-deps --target $@.part antlr4-python3-runtime==$*
 	mv $@.part $@
 

@@ -79,7 +79,7 @@ class MeasuringFlags:
     """How runs are measured."""
 
     grader: str | None = None
-    """Part of the signature of the grader to use; default: the one that graded last."""
+    """Part of the signature of the grader to use; default: the last that graded the most samples."""
     tokenize: str = "13a"
     """Tokenizer of the diversity metrics: 13a, intl, char, whitespace, treebank or wordpunct."""
     max_order: int = 4
@@ -235,7 +235,7 @@ class Compare:
 
     def __call__(self) -> None:
         """Measure at the common n and write the report."""
-        _compare(_runs(self.runs), self.out / self.name, self)
+        _compare(_runs(self.runs), _report_folder(self.out, self.name), self)
 
 
 @dataclass(kw_only=True)
@@ -265,10 +265,11 @@ class Eval:
 
     def __call__(self) -> None:
         """Run the chain; each stage continues where an interrupted call left it."""
+        folder = _report_folder(self.reports, self.name)
         runs = _sample(self)
         for run in runs:
             _grade(run, self.grading, quiet=self.quiet)
-        _compare(runs, self.reports / self.name, self)
+        _compare(runs, folder, self)
 
 
 @dataclass(kw_only=True)
@@ -304,13 +305,13 @@ class Show:
     problem: Positional[str | None] = None
     """Id, the benchmark's own id, or a part of it; without it the problems are listed."""
     grader: str | None = None
-    """Part of the signature of the grader to use; default: the one that graded last."""
+    """Part of the signature of the grader to use; default: the last that graded the most samples."""
 
     def __call__(self) -> None:
         """Print to the terminal."""
         from opo_eval.show import show_problem, show_problems
 
-        run = _runs((self.run,))[0]
+        run = _one_run(self.run)
         if self.problem is None:
             _say(show_problems(run, self.grader))
         else:
@@ -424,7 +425,7 @@ def _sampler(path: str, benchmark: str, flags: SamplingFlags) -> Any:
 def _distinct_names(checkpoints: Sequence[str]) -> dict[str, str]:
     """Checkpoint → name: as many trailing parts of its path as it takes to tell all apart."""
     for parts in range(1, 8):
-        names = {path: "/".join(Path(path).parts[-parts:]) for path in checkpoints}
+        names = {path: "/".join(Path(path).absolute().parts[-parts:]) for path in checkpoints}
         if len(set(names.values())) == len(set(checkpoints)):
             return names
     raise UsageError(f"the checkpoints {', '.join(checkpoints)} cannot be told apart by name")
@@ -453,6 +454,8 @@ def _compare(runs: "Sequence[RunDir]", path: Path, verb: Compare | Eval) -> None
 
     compared = compare_runs(runs, verb.measuring.options(verb.n), baseline=verb.baseline)
     write_report(compared, path, name=verb.name)
+    for note in compared.notes:
+        _say(note)
     _say(verdict_sentence(compared))
     _say(f"report: {path / 'report.md'}")
 
@@ -461,6 +464,21 @@ def _runs(paths: Sequence[Path]) -> "list[RunDir]":
     from opo_eval.store import find_runs
 
     return [run for path in _some(paths, "run directory") for run in find_runs(path)]
+
+
+def _one_run(path: Path) -> "RunDir":
+    runs = _runs((path,))
+    if len(runs) > 1:
+        raise UsageError(
+            f"{path} holds {len(runs)} runs: give one of them, such as {runs[0].path} or {runs[-1].path}"
+        )
+    return runs[0]
+
+
+def _report_folder(out: Path, name: str) -> Path:
+    if not name or Path(name).name != name:
+        raise UsageError(f"--name {name!r} cannot name a report: give a plain name, without slashes")
+    return out / name
 
 
 def _load(name: str, source: Path | None) -> "tuple[Problem, ...]":

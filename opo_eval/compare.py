@@ -2,16 +2,23 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from opo_eval.errors import InputError, UsageError
-from opo_eval.measure import MeasureOptions, choose_grader, measure_run, samples_per_problem
+from opo_eval.measure import (
+    MeasureOptions,
+    choose_grader,
+    measure_run,
+    samples_by_problem,
+    samples_per_problem,
+)
 from opo_eval.metrics.table import SEED
 from opo_eval.records import Comparison, Interval, MetricTable
 from opo_eval.stats import Floats, paired_differences
-from opo_eval.store import RunDir
+from opo_eval.store import RunDir, settings_differences
 from opo_eval.wording import counted, listed, nearest, some_of
 
 
@@ -43,12 +50,16 @@ def compare_runs(
     for benchmark, its_runs in by_benchmark.items():
         ordered = sorted(its_runs, key=lambda run: _name(run) != baseline)
         _refuse_other_problems(ordered)
-        n, said = _common_n(benchmark, ordered, options)
-        said += _unlike_graders(benchmark, ordered, options)
-        measured = [measure_run(run, options, n=n) for run in ordered]
-        notes += [*said, *_missing_graders(measured)]
+        shared, said = _shared_problems(benchmark, ordered)
+        n, more = _common_n(benchmark, ordered, options, shared)
+        at_n = replace(options or MeasureOptions(), n=n)
+        measured = [measure_run(run, at_n, only=shared) for run in ordered]
+        notes += [*said, *more, *_unlike(benchmark, ordered, at_n), *_missing_graders(measured)]
         tables += measured
-        comparisons += [row for other in measured[1:] for row in _compare(measured[0], other)]
+        if _name(ordered[0]) == baseline:
+            comparisons += [row for other in measured[1:] for row in _compare(measured[0], other)]
+        else:
+            notes.append(f"{benchmark}: the baseline {baseline} has no run, so nothing is compared with it.")
     return ComparedRuns(
         runs=tuple(runs), tables=tuple(tables), comparisons=tuple(comparisons), notes=tuple(notes)
     )
@@ -98,11 +109,28 @@ def _refuse_other_problems(runs: Sequence[RunDir]) -> None:
             )
 
 
+def _shared_problems(benchmark: str, runs: Sequence[RunDir]) -> tuple[set[str], list[str]]:
+    """The problems that every run has samples of; the others would be compared with nothing."""
+    sampled = [samples_by_problem(run).keys() for run in runs]
+    shared, asked = set.intersection(*map(set, sampled)), len(runs[0].problems())
+    if not shared:
+        raise InputError(f"no problem of {benchmark} has samples of every checkpoint: sample them further")
+    if len(shared) == asked:
+        return shared, []
+    lacking = ", ".join(
+        f"{_name(run)} has {len(keys)}" for run, keys in zip(runs, sampled, strict=True) if len(keys) < asked
+    )
+    return shared, [
+        f"{benchmark}: only {len(shared)} of {asked} problems have samples of every checkpoint ({lacking}); "
+        "the others are left out. Those that are there need not be a fair sample of them all."
+    ]
+
+
 def _common_n(
-    benchmark: str, runs: Sequence[RunDir], options: MeasureOptions | None
+    benchmark: str, runs: Sequence[RunDir], options: MeasureOptions | None, shared: set[str]
 ) -> tuple[int, list[str]]:
-    have = {_name(run): samples_per_problem(run) for run in runs}
-    n = options.n if options and options.n else min(have.values())
+    have = {_name(run): samples_per_problem(run, shared) for run in runs}
+    n = min(have.values()) if options is None or options.n is None else options.n
     if len(set(have.values())) == 1:
         return n, []
     spelled = ", ".join(f"{name} has {count}" for name, count in have.items())
@@ -112,14 +140,30 @@ def _common_n(
     ]
 
 
-def _unlike_graders(benchmark: str, runs: Sequence[RunDir], options: MeasureOptions | None) -> list[str]:
-    graders = {_name(run): choose_grader(run, options.grader if options else None) for run in runs}
-    if len(set(graders.values()) - {None}) < 2:
-        return []
-    spelled = "; ".join(f"{name} by {grader}" for name, grader in graders.items())
-    return [
-        f"{benchmark}: the checkpoints were not graded alike ({spelled}); differences may be the graders'."
-    ]
+def _unlike(benchmark: str, runs: Sequence[RunDir], options: MeasureOptions) -> Iterator[str]:
+    """What beside the checkpoint differs between the runs and may be behind a difference."""
+    graders = {_name(run): choose_grader(run, options.grader) for run in runs}
+    if len(set(graders.values()) - {None}) > 1:
+        spelled = "; ".join(f"{name} by {grader}" for name, grader in graders.items())
+        yield (
+            f"{benchmark}: the checkpoints were not graded alike ({spelled}); differences may be the "
+            "graders'."
+        )
+    first, *others = runs
+    for run in others:
+        unlike = _differences_in_making(first, run)
+        if unlike:
+            yield (
+                f"{benchmark}: {_name(run)} was not made as {_name(first)} was ({'; '.join(unlike)}); "
+                "differences may come from that."
+            )
+
+
+def _differences_in_making(a: RunDir, b: RunDir) -> list[str]:
+    """Sampling, prompt and think settings of `b` that differ from those of `a`; the model may."""
+    differences = settings_differences(a.manifest.settings, b.manifest.settings)
+    made = ("sampling.", "prompting.", "think ", "sampling ", "prompting ")
+    return [d for d in differences if d.startswith(made) and "model_sha256" not in d]
 
 
 def _missing_graders(tables: Sequence[MetricTable]) -> Iterator[str]:
@@ -136,10 +180,12 @@ def _compare(a: MetricTable, b: MetricTable) -> Iterator[Comparison]:
     """`b` minus `a` for every metric that both have, over the problems that both have samples of."""
     shared = [problem for problem in a.problem_ids if problem in set(b.problem_ids)]
     pairs_a, pairs_b = _pairs(a, shared), _pairs(b, shared)
-    names = [name for name in pairs_a if name in pairs_b and _both_defined(pairs_a[name], pairs_b[name])]
+    both = {name: _both_defined(pairs_a[name], pairs_b[name]) for name in pairs_a if name in pairs_b}
+    names = [name for name, defined in both.items() if defined.any()]
     if not names:
         return
-    side_a, side_b = (np.array([pairs[name] for name in names]) for pairs in (pairs_a, pairs_b))
+    # A problem on which a metric is undefined on one side says nothing of the difference.
+    side_a, side_b = (np.array([pairs[name] * both[name] for name in names]) for pairs in (pairs_a, pairs_b))
     deltas, intervals = _differences(side_a, side_b)
     rows = {row.metric: row for row in a.rows if row.subset == "all"}
     for i, name in enumerate(names):
@@ -151,10 +197,10 @@ def _compare(a: MetricTable, b: MetricTable) -> Iterator[Comparison]:
             value_a=float(side_a[i, 0].sum() / side_a[i, 1].sum()),
             value_b=float(side_b[i, 0].sum() / side_b[i, 1].sum()),
             delta=float(deltas[i]),
-            interval=intervals[i],
+            interval=intervals[i] if both[name].sum() > 1 else None,
             unit=rows[name].unit,
             better=rows[name].better,
-            n_problems=len(shared),
+            n_problems=int(both[name].sum()),
             signature=rows[name].signature,
         )
 
@@ -169,8 +215,9 @@ def _pairs(table: MetricTable, problems: Sequence[str]) -> dict[str, Floats]:
     }
 
 
-def _both_defined(a: Floats, b: Floats) -> bool:
-    return bool(a[1].sum() > 0 and b[1].sum() > 0)
+def _both_defined(a: Floats, b: Floats) -> NDArray[np.bool_]:
+    """On which problems: [problems]."""
+    return (a[1] > 0) & (b[1] > 0)
 
 
 def _differences(a: Floats, b: Floats) -> tuple[Floats, Sequence[Interval | None]]:

@@ -1,7 +1,8 @@
 """A run directory → its table of metrics."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -22,7 +23,7 @@ class MeasureOptions:
     n: int | None = None
     """Samples a problem; default: the smallest number that any problem has."""
     grader: str | None = None
-    """Part of the signature of the grader to use; default: the one that graded last."""
+    """Part of the signature of the grader to use; default: the last that graded the most samples."""
     tokenize: str = "13a"
     max_order: int = 4
     smooth: str = "exp"
@@ -32,16 +33,19 @@ class MeasureOptions:
     """Whether diversity is measured on texts with their think section."""
 
 
-def measure_run(run: RunDir, options: MeasureOptions | None = None, *, n: int | None = None) -> MetricTable:
+def measure_run(
+    run: RunDir, options: MeasureOptions | None = None, *, only: Collection[str] | None = None
+) -> MetricTable:
     """Measure a run at n samples a problem (see `MeasureOptions.n`); texts are read problem by problem.
 
-    Without any grades only what needs none is measured. Raises StoreError where some samples lack a
-    grade, InputError where n is more than a problem has.
+    only: ids of the problems to measure; default: all that have samples. Without any grades only what
+    needs none is measured. Raises StoreError where some samples lack a grade, InputError where n is more
+    than a problem has, UsageError for n below 1.
     """
     options = options or MeasureOptions()
     grader = choose_grader(run, options.grader)
     settings = MetricSettings(
-        n=n or options.n or samples_per_problem(run),
+        n=samples_per_problem(run, only) if options.n is None else options.n,
         tokenize=options.tokenize,
         max_order=options.max_order,
         smooth=options.smooth,
@@ -50,19 +54,33 @@ def measure_run(run: RunDir, options: MeasureOptions | None = None, *, n: int | 
         think=run.manifest.settings.think,
         think_section=options.think_section,
         grader=grader or "none",
+        sampling=_sampling_signature(run),
     )
     metrics = {name: metric for name, metric in METRICS.items() if grader or not metric.needs_grades}
-    return measure_groups(_graded_groups(run, grader), settings, metrics)
+    groups = (g for g in _graded_groups(run, grader) if only is None or g.problem.id in only)
+    table = measure_groups(groups, settings, metrics)
+    missing = len(run.problems()) - len(samples_by_problem(run))
+    return replace(table, counts={**table.counts, "problems_without_samples": missing})
 
 
-def samples_per_problem(run: RunDir) -> int:
-    """The smallest number of samples that a problem with any has. Raises InputError without samples."""
-    counts: dict[str, int] = {}
-    for problem_id, _ in run.sample_keys():
-        counts[problem_id] = counts.get(problem_id, 0) + 1
+def samples_by_problem(run: RunDir) -> Counter[str]:
+    """How many samples each problem has that has any. Raises InputError where none has."""
+    counts = Counter(problem_id for problem_id, _ in run.sample_keys())
     if not counts:
         raise InputError(f"{run.path} has no samples yet: run `opo-eval sample` or `opo-eval import` first")
-    return min(counts.values())
+    return counts
+
+
+def samples_per_problem(run: RunDir, only: Collection[str] | None = None) -> int:
+    """The smallest number of samples that a problem (of `only`) with any has."""
+    return min(n for problem, n in samples_by_problem(run).items() if only is None or problem in only)
+
+
+def _sampling_signature(run: RunDir) -> str:
+    drawn = run.manifest.settings.sampling
+    if drawn is None:
+        return "sampling:unknown"
+    return f"T:{drawn.temperature:g}|top_p:{drawn.top_p:g}|top_k:{drawn.top_k}|max_tokens:{drawn.max_tokens}"
 
 
 def choose_grader(run: RunDir, wanted: str | None) -> str | None:
@@ -70,10 +88,14 @@ def choose_grader(run: RunDir, wanted: str | None) -> str | None:
 
     Raises UsageError where `wanted` is part of no signature or of several.
     """
-    graders = run.graders()
+    counts = Counter(grade.grader for grade in run.grades())
+    graders = list(counts)
     if wanted is None:
-        return graders[-1] if graders else None
+        # A later grading that was interrupted does not take the place of a complete one.
+        complete = [grader for grader in graders if counts[grader] == max(counts.values())]
+        return complete[-1] if complete else None
     fitting = [grader for grader in graders if wanted in grader]
+    fitting = [grader for grader in fitting if grader == wanted] or fitting
     if len(fitting) != 1:
         found = ", ".join(graders) or "none"
         raise UsageError(
@@ -94,6 +116,7 @@ def _graded_groups(run: RunDir, grader: str | None) -> Iterator[Group]:
         if grader and missing:
             raise StoreError(
                 f"{missing} of {len(group.samples)} samples of problem {group.problem.source_id} in "
-                f"{run.path} have no grade by {grader}: run `opo-eval grade {run.path}`"
+                f"{run.path} have no grade by {grader}: run `opo-eval grade {run.path}` with the settings "
+                "that this names, or choose another grader with --grader"
             )
         yield group

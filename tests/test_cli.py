@@ -185,6 +185,10 @@ def test_show_prints_problems_and_samples(here: Path, capsys: pytest.CaptureFixt
         ("eval runs --benchmark sums.jsonl --engine warp", 2, "there is no engine 'warp'"),
         ("eval --benchmark sums.jsonl", 2, "give at least one checkpoint"),
         ("show runs/early/sums p9", 1, "has no problem 'p9'"),
+        ("show runs", 2, "runs holds 2 runs: give one of them, such as runs/early/sums or runs/late/sums"),
+        ("compare runs --name ../runs", 2, "--name '../runs' cannot name a report"),
+        ("measure runs -n 0", 2, "n must be at least 1 sample a problem, not 0"),
+        ("sample . --benchmark sums.jsonl", 1, "is not a checkpoint directory"),
         ("problems validate nonsense", 2, "there is no benchmark 'nonsense'"),
     ],
 )

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from builders import grade, problem, write_run
+from builders import grade, problem, sample, settings, write_run
 
 from opo_eval.compare import ComparedRuns, compare_runs
 from opo_eval.errors import InputError, StoreError, UsageError
 from opo_eval.measure import MeasureOptions, choose_grader, measure_run, samples_per_problem, write_metrics
 from opo_eval.records import Comparison, Verdict
-from opo_eval.store import RunDir
+from opo_eval.store import RunDir, RunWriter
 
 PROBLEMS = tuple(problem(number, level=str(number % 2)) for number in range(8))
 
@@ -148,3 +148,77 @@ def test_metrics_are_written_with_their_schema(tmp_path: Path) -> None:
     run = make(tmp_path / "a", [1] * 8)
     write_metrics(run, measure_run(run))
     assert '"schema": "opo_eval.metrics/1"' in (run.path / "metrics.json").read_text()
+
+
+def test_problems_that_one_side_lacks_are_left_out_and_said(tmp_path: Path) -> None:
+    a = make(tmp_path / "a", [4] * 8)
+    texts = {p.source_id: ["x"] * 4 * (i < 3) for i, p in enumerate(PROBLEMS)}
+    b = write_run(tmp_path / "b" / "run", PROBLEMS, texts, checkpoint="b")
+    with b.writer() as writer:
+        writer.append_grades([grade(p, i, extracted="1") for p in PROBLEMS[:3] for i in range(4)])
+    compared = compare_runs([a, b])
+    assert [len(table.problem_ids) for table in compared.tables] == [3, 3]
+    assert "only 3 of 8 problems have samples of every checkpoint (b has 3)" in compared.notes[0]
+    assert measure_run(b).counts["problems_without_samples"] == 5
+
+
+def test_a_metric_is_compared_where_both_sides_define_it(tmp_path: Path) -> None:
+    """Self-BLEU needs two texts with words: side a has them on problems 0 to 5, side b on 5 to 7."""
+    words = ["one two three four", "one two three five"]
+    runs = [
+        write_run(
+            tmp_path / name,
+            PROBLEMS,
+            {p.source_id: words if i in defined else ["", ""] for i, p in enumerate(PROBLEMS)},
+            checkpoint=name,
+        )
+        for name, defined in (("a", range(6)), ("b", range(5, 8)))
+    ]
+    found = difference(compare_runs(runs), "self_bleu_1")
+    assert (found.n_problems, found.delta, found.interval) == (1, 0, None)
+
+
+def test_other_sampling_is_said(tmp_path: Path) -> None:
+    texts = {p.source_id: ["one two", "three four"] for p in PROBLEMS}
+    runs = []
+    for name, temperature in (("a", 1.0), ("b", 0.2)):
+        made = settings(PROBLEMS, checkpoint=name, temperature=temperature)
+        with RunWriter(tmp_path / name, made, PROBLEMS) as writer:
+            for p in PROBLEMS:
+                writer.append_samples(
+                    sample(p, i, t, checkpoint=name) for i, t in enumerate(texts[p.source_id])
+                )
+        runs.append(RunDir(tmp_path / name))
+    compared = compare_runs(runs)
+    assert "b was not made as a was (sampling.temperature was 1.0, now 0.2)" in compared.notes[0]
+    assert {row.signature.split("|T:")[1] for row in compared.tables[1].rows} == {
+        "0.2|top_p:1|top_k:0|max_tokens:64"
+    }
+
+
+def test_a_benchmark_without_the_baseline_is_not_compared_with_another(tmp_path: Path) -> None:
+    other = tuple(problem(number, benchmark="other") for number in range(3))
+    runs = [
+        make(tmp_path / "base", [1] * 8),
+        make(tmp_path / "x", [1] * 8),
+        make(tmp_path / "two" / "x", [1] * 3, problems=other),
+        make(tmp_path / "two" / "y", [1] * 3, problems=other),
+    ]
+    compared = compare_runs(runs, baseline="base")
+    assert {(row.benchmark, row.a, row.b) for row in compared.comparisons} == {("sums", "base", "x")}
+    assert "other: the baseline base has no run, so nothing is compared with it." in compared.notes
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_an_n_below_one_is_refused(tmp_path: Path, n: int) -> None:
+    with pytest.raises(UsageError, match=f"n must be at least 1 sample a problem, not {n}"):
+        measure_run(make(tmp_path / "a", [1] * 8), MeasureOptions(n=n))
+
+
+def test_an_interrupted_regrading_does_not_take_the_place_of_a_complete_one(tmp_path: Path) -> None:
+    run = make(tmp_path / "a", [1] * 8, grader="strict:1|limit:5s")
+    with run.writer() as writer:
+        writer.append_grades([grade(PROBLEMS[0], 0, grader="strict:1|limit:9s")])
+    assert choose_grader(run, None) == "strict:1|limit:5s"
+    with pytest.raises(StoreError, match="or choose another grader with --grader"):
+        measure_run(run, MeasureOptions(grader="limit:9s"))

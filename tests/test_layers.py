@@ -42,7 +42,7 @@ MAY_USE = {
     "measure": LOW,
     "compare": LOW | {"measure"},
     "show": LOW | {"measure"},
-    "report": (LOW - {"stats", "problems"}) | {"measure", "compare"},
+    "report": (LOW - {"stats", "problems", "metrics"}) | {"measure", "compare"},
     "cli": {"*"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -19,7 +19,7 @@ from opo_eval.metrics.core import (
     grade_signature,
     is_correct,
 )
-from opo_eval.records import Better, GradedSample, Unit, Verdict
+from opo_eval.records import Better, GradedSample, Reason, Unit, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,10 @@ def count_answers(graded: Sequence[GradedSample]) -> Answers | None:
 
 
 def _is_anonymous(graded: GradedSample) -> bool:
+    """Whether the verdict comes without the answer that it is about, as a user's own verifier gives it."""
     grade = grade_of(graded)
-    return grade.extracted is None and grade.verdict in (Verdict.CORRECT, Verdict.WRONG)
+    judged = grade.verdict in (Verdict.CORRECT, Verdict.WRONG)
+    return grade.reason in (Reason.OWN_VERIFIER, Reason.SOURCE) or (judged and grade.extracted is None)
 
 
 def _same_answer(answer: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from opo_eval.errors import InputError
+from opo_eval.errors import InputError, UsageError
 from opo_eval.metrics.tokenizers import Tokenizer, get_tokenizer
 from opo_eval.records import Better, Grade, GradedSample, Group, Think, Unit, Verdict
 from opo_eval.think import after_think
@@ -42,6 +42,12 @@ class MetricSettings:
     """Whether texts are taken with their think section."""
     grader: str = ""
     """Signature of the grader whose verdicts are used."""
+    sampling: str = ""
+    """How the samples were drawn, as every signature ends with."""
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"n must be at least 1 sample a problem, not {self.n}")
 
     @property
     def tokenizer_name(self) -> str:

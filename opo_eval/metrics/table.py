@@ -128,6 +128,7 @@ def _natural(value: str) -> tuple[int, float, str]:
 def _rows(
     checkpoint: str, benchmark: str, subset: str, members: list[int], measured: _Measured, level: float
 ) -> Iterator[MetricRow]:
+    settings = measured.settings
     columns = [c for c in measured.columns.values() if c.pairs[1, members].sum() > 0]
     pairs = np.array([column.pairs[:, members] for column in columns]).reshape(-1, 2, len(members))
     values = ratio(pairs[:, 0], pairs[:, 1])
@@ -146,7 +147,7 @@ def _rows(
             n_samples=sum(measured.n_samples[i] for i in members),
             n_problems_left_out=len(members) - sum(defined),
             n_samples_left_out=sum(column.values[i].n_left_out for i in members),
-            signature=column.metric.signature(measured.settings),
+            signature="|".join(filter(None, (column.metric.signature(settings), settings.sampling))),
         )
 
 

@@ -135,6 +135,7 @@ def coverage(table: MetricTable) -> dict[str, int]:
         "truncated": table.counts.get("truncated", 0),
         "end unknown": table.counts.get("finish_unknown", 0),
         "empty": table.counts.get("empty", 0),
+        "problems without samples": table.counts.get("problems_without_samples", 0),
     }
 
 
@@ -142,10 +143,10 @@ def coverage_grid(view: BenchmarkView) -> Grid:
     """One row a checkpoint: its problems, and samples that a reader should know of."""
     counts = [coverage(table) for table in view.tables]
     rows = [
-        (view.checkpoints[table.checkpoint], table.n, *count.values(), _n_without_samples(view, table))
+        (view.checkpoints[table.checkpoint], table.n, *count.values())
         for table, count in zip(view.tables, counts, strict=True)
     ]
-    return _grid(("checkpoint", "n compared", *counts[0], "problems without samples"), rows)
+    return _grid(("checkpoint", "n compared", *counts[0]), rows)
 
 
 def left_out(table: MetricTable) -> list[str]:
@@ -183,10 +184,6 @@ def reservations(view: BenchmarkView) -> list[str]:
 
 def _whose(names: Sequence[str], view: BenchmarkView) -> str:
     return "all checkpoints" if len(names) == len(view.tables) > 1 else ", ".join(names)
-
-
-def _n_without_samples(view: BenchmarkView, table: MetricTable) -> int:
-    return len(view.source_ids.keys() - set(table.problem_ids))
 
 
 def _grid(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Grid:
