@@ -170,7 +170,7 @@ def test_show_prints_problems_and_samples(here: Path, capsys: pytest.CaptureFixt
         ("grade nowhere", 1, "nowhere is not a run directory"),
         ("grade", 2, "give at least one run directory"),
         ("grade runs --answer bottom", 2, "no answer place 'bottom': choose one of boxed"),
-        ("grade runs --timeout -1", 2, "timeout_s must be more than 0 seconds, not -1"),
+        ("grade runs --timeout -1", 2, "timeout_s must be more than 0"),
         ("grade runs --verifier nonsense", 2, "--verifier takes module:function or file.py:function"),
         ("grade runs --verifier no_such_module:f", 1, "cannot be imported"),
         ("measure runs -n 9", 1, "has 2 samples of early, fewer than n = 9"),

@@ -15,8 +15,9 @@ from opo_eval.report.tables import (
     reservations,
     signature_grid,
 )
-from opo_eval.report.values import counted, interval_label
+from opo_eval.report.values import interval_label
 from opo_eval.report.views import BenchmarkView
+from opo_eval.wording import counted
 
 if TYPE_CHECKING:
     from opo_eval.compare import ComparedRuns

@@ -10,7 +10,6 @@ from opo_eval.report.names import one_line
 from opo_eval.report.values import (
     DIFFERENCE_UNITS,
     VALUE_UNITS,
-    counted,
     difference_digits,
     difference_with_interval,
     number,
@@ -25,6 +24,7 @@ from opo_eval.report.views import (
     rows_of,
     shown_metrics,
 )
+from opo_eval.wording import counted
 
 UNDEFINED = "undefined"
 NOT_GRADED = "not graded"

@@ -11,7 +11,6 @@ from opo_eval.report.values import (
     NO_INTERVAL,
     NOT_DISTINGUISHABLE,
     VALUE_UNITS,
-    counted,
     difference_digits,
     interval_label,
     number,
@@ -26,6 +25,7 @@ from opo_eval.report.views import (
     rows_of,
     shown_metrics,
 )
+from opo_eval.wording import counted
 
 if TYPE_CHECKING:
     from opo_eval.compare import ComparedRuns

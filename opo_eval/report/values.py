@@ -87,11 +87,6 @@ def interval_label(intervals: Iterable[Interval | None]) -> str | None:
     return " and ".join(kinds) or None
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 problem`, `2 problems`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _bracketed(value: float, interval: Interval | None, unit: Unit, places: int, *, signed: bool) -> str:
     shown = number(value, unit, places, signed=signed)
     if interval is None:
