@@ -20,12 +20,12 @@ def show_problems(run: RunDir, grader: str | None = None) -> str:
     """One line a problem: its own id, how many samples were correct, and how it begins."""
     chosen = choose_grader(run, grader)
     groups = list(run.groups(chosen))
-    width = max((len(group.problem.source_id) for group in groups), default=0)
+    width = max((len(_one_line(group.problem.source_id)) for group in groups), default=0)
     settings = run.manifest.settings
-    lines = [f"{settings.checkpoint.name} on {settings.benchmark}, graded by {chosen or 'nobody'}"]
+    lines = [_one_line(f"{settings.checkpoint.name} on {settings.benchmark}, graded by {chosen or 'nobody'}")]
     for group in groups:
-        begin = " ".join(group.problem.prompt.split())
-        line = f"{group.problem.source_id:{width}}  {_score(group):>8}  {visible(begin)}"
+        begin = _one_line(group.problem.prompt)
+        line = f"{_one_line(group.problem.source_id):{width}}  {_score(group):>8}  {begin}"
         lines.append(textwrap.shorten(line, _width(), placeholder=" ...") if len(line) > _width() else line)
     return "\n".join(lines)
 
@@ -45,7 +45,11 @@ def show_problem(run: RunDir, wanted: str, grader: str | None = None) -> str:
 
 
 def find_problem(run: RunDir, wanted: str) -> Problem:
-    """The problem with this id or benchmark's own id, or the only one whose id begins or ends so."""
+    """The problem with this id or benchmark's own id; else the only one whose id begins so or whose
+    benchmark's own id has this in it.
+
+    Raises InputError where there is none or there are several.
+    """
     problems = run.problems()
     for problem in problems:
         if wanted in (problem.id, problem.source_id):
@@ -58,13 +62,17 @@ def find_problem(run: RunDir, wanted: str) -> Problem:
         raise InputError(
             f"{run.path} has no problem {wanted!r}{hint}: `opo-eval show {run.path}` lists its problems"
         )
-    names = some_of([problem.source_id for problem in partly])
+    names = some_of([_one_line(problem.source_id) for problem in partly])
     raise InputError(f"{wanted!r} fits {len(partly)} problems of {run.path} ({names}): give a whole id")
 
 
 def visible(text: str) -> str:
     """Text with control characters as escapes, except line breaks and tabs."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def _one_line(text: str) -> str:
+    return visible(" ".join(text.split()))
 
 
 def _heading(problem: Problem) -> str:
@@ -90,7 +98,7 @@ def _sample(graded: GradedSample) -> str:
         facts.append(f"{sample.n_tokens} tokens")
     left_out = len(sample.text) - _LONGEST_RESPONSE
     more = f"\n[... {left_out} more characters in samples.jsonl]" if left_out > 0 else ""
-    return f"--- {'; '.join(facts)}\n{visible(sample.text[:_LONGEST_RESPONSE])}{more}"
+    return f"--- {visible('; '.join(facts))}\n{visible(sample.text[:_LONGEST_RESPONSE])}{more}"
 
 
 def _width() -> int:

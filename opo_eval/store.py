@@ -11,14 +11,16 @@ so a killed writer leaves at most a torn last line: it is repaired when the dire
 writing, and passed over with a warning by readers.
 """
 
+import errno
 import fcntl
+import hashlib
 import os
 import re
 import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -41,10 +43,32 @@ from opo_eval.records import (
 
 SCHEMA_VERSION = 1
 _MANIFEST, _LOCK = "manifest.json", "writer.lock"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LONGEST_FOLDER_NAME = 120
 
 
 class TornTailWarning(UserWarning):
     """A last line is incomplete, its writer was killed: readers pass it over, writers cut it off."""
+
+
+# --- what the file system refuses -------------------------------------------------------------------
+
+
+@contextmanager
+def _explained(doing: str, path: Path, *, kept: str = "") -> Iterator[None]:
+    """Turn an OSError into a StoreError that says what was being done to which file, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot {doing} {path}: {error.strerror}; {kept}{_advice(error)}") from error
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "make room and give the same command again"
+    if error.errno == errno.EISDIR:
+        return "a file belongs there: move that folder away"
+    return "check its permissions"
 
 
 # --- one append-only file ---------------------------------------------------------------------------
@@ -72,30 +96,30 @@ class RecordFile:
 
     def places(self) -> dict[tuple[Any, ...], int]:
         """Where each key's line begins, in bytes, without building records."""
-        places = {}
+        places: dict[tuple[Any, ...], int] = {}
         for number, offset, row in self._rows():
             try:
-                places[tuple(row[name] for name in self.key)] = offset
+                key = tuple(row[name] for name in self.key)
             except KeyError as error:
                 raise self._damaged(number, f"no field {error}") from None
+            if key in places:
+                raise self._damaged(number, f"it repeats {_spell(self.key, key)}")
+            places[key] = offset
         return places
 
     def read_at(self, offsets: Iterable[int]) -> Iterator[Any]:
         """Yield the records whose lines begin at these places."""
-        with self.path.open("rb") as lines:
+        with _explained("read", self.path), self.path.open("rb") as lines:
             for offset in offsets:
                 lines.seek(offset)
                 yield self._record(0, orjson.loads(lines.readline()))
 
     def repair(self) -> str | None:
         """Cut off a torn last line and say what was cut, or return None where nothing is torn."""
-        if not self.path.exists():
-            return None
-        end = _end_of_last_line(self.path)
-        torn = self.path.stat().st_size - end
+        with _explained("repair", self.path):
+            torn = _cut_torn_line(self.path) if self.path.exists() else 0
         if not torn:
             return None
-        os.truncate(self.path, end)
         return (
             f"{self.path}: the last write was cut off by an interruption; its {torn} bytes are removed "
             "and that record will be made again"
@@ -109,10 +133,8 @@ class RecordFile:
 
     def _rows(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Yield (line number, place in bytes, row) of every complete line after the header."""
-        if not self.path.exists():
-            return
         offset = 0
-        with self.path.open("rb") as lines:
+        with _explained("read", self.path), suppress(FileNotFoundError), self.path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.endswith(b"\n"):
                     warnings.warn(
@@ -156,7 +178,8 @@ class Appender:
     def __init__(self, file: RecordFile) -> None:
         self.file = file
         self.keys = set(file.places())
-        self._descriptor = os.open(file.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        with _explained("write to", file.path):
+            self._descriptor = os.open(file.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         if os.fstat(self._descriptor).st_size == 0:
             self._write(orjson.dumps(file.header) + b"\n")
 
@@ -174,21 +197,22 @@ class Appender:
 
     def close(self) -> None:
         """Bring everything to disk and close the file."""
-        os.fsync(self._descriptor)
-        os.close(self._descriptor)
+        try:
+            with _explained("write to", self.file.path):
+                os.fsync(self._descriptor)
+        finally:
+            os.close(self._descriptor)
 
     def _write(self, data: bytes) -> None:
         before = os.fstat(self._descriptor).st_size
         view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._descriptor, view) :]
-        except OSError as error:
-            os.ftruncate(self._descriptor, before)
-            raise StoreError(
-                f"cannot write to {self.file.path}: {error.strerror}; what was written before is kept: "
-                "make room and give the same command again"
-            ) from error
+        with _explained("write to", self.file.path, kept="what was written before is kept: "):
+            try:
+                while view:
+                    view = view[os.write(self._descriptor, view) :]
+            except OSError:
+                os.ftruncate(self._descriptor, before)
+                raise
 
 
 def dump_record(record: Any) -> bytes:
@@ -204,6 +228,15 @@ def _without_surrogates(row: dict[str, Any]) -> dict[str, Any]:
         return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
     return {name: clean(value) for name, value in row.items()}
+
+
+def _cut_torn_line(path: Path) -> int:
+    """Cut off what follows the last newline; return how many bytes that was."""
+    end = _end_of_last_line(path)
+    torn = path.stat().st_size - end
+    if torn:
+        os.truncate(path, end)
+    return torn
 
 
 def _end_of_last_line(path: Path, block: int = 1 << 16) -> int:
@@ -227,15 +260,17 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file so that every reader, at any instant, sees the old or the new one whole."""
     _make_directory(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror}; make room and try again") from error
+    with _explained("write", path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
 
 
 # --- the directory ----------------------------------------------------------------------------------
@@ -246,7 +281,9 @@ class RunDir:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        if not (self.path / _MANIFEST).is_file():
+        with _explained("read", self.path / _MANIFEST):
+            is_run = (self.path / _MANIFEST).is_file()
+        if not is_run:
             raise StoreError(
                 f"{self.path} is not a run directory (it has no {_MANIFEST}): give a folder that "
                 "`opo-eval sample`, `import` or `eval` wrote" + _hint(self.path)
@@ -280,11 +317,14 @@ class RunDir:
     def groups(self, grader: str | None = None) -> Iterator[Group]:
         """Yield the samples of each problem that has any, ordered by index, with `grader`'s grades.
 
-        Samples are read one problem at a time, so texts of any total size can be gone through.
+        Samples are read one problem at a time, so texts of any total size can be gone through. Raises
+        StoreError where a sample's problem is not among the run's problems.
         """
         places: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for (problem_id, index), offset in _sample_file(self.path).places().items():
             places[problem_id].append((index, offset))
+        _refuse_unknown_problems(self.path, places)
+        _grade_file(self.path).places()  # refuses two grades of one key, of which either may be right
         grades = {(g.problem_id, g.index): g for g in self.grades() if g.grader == grader}
         for problem in self.problems():
             samples = _sample_file(self.path).read_at(o for _, o in sorted(places[problem.id]))
@@ -325,6 +365,7 @@ class RunWriter:
                 self._begin(settings, problems, provenance, n_target)
             self.run = RunDir(self.path)
             self.samples = Appender(_sample_file(self.path))
+            _refuse_unknown_problems(self.path, (problem_id for problem_id, _ in self.samples.keys))
             self.grades = Appender(_grade_file(self.path))
         except BaseException:
             os.close(self._lock)
@@ -376,7 +417,8 @@ class RunWriter:
         n_target: int | None,
     ) -> None:
         # Problems go first: a directory with a manifest is a run that can be continued.
-        if not (self.path / _MANIFEST).is_file():
+        if not (self.path / _MANIFEST).exists():
+            _refuse_samples_without_manifest(self.path)
             self._write_problems(problems)
             past = Manifest(settings=settings, provenance=())
         else:
@@ -399,7 +441,10 @@ class RunWriter:
 
 
 def run_path(out: str | os.PathLike[str], checkpoint: str, benchmark: str) -> Path:
-    """`<out>/<checkpoint>/<benchmark>`, with names made safe for a folder."""
+    """`<out>/<checkpoint>/<benchmark>`; a name that no folder should have is made safe and given a digest.
+
+    A folder's name has at most 120 bytes of UTF-8.
+    """
     return Path(out) / _folder_name(checkpoint) / _folder_name(benchmark)
 
 
@@ -407,25 +452,39 @@ def _folder_name(name: str) -> str:
     safe = re.sub(r"[^\w.@+=-]+", "__", name).strip("_.")
     if not safe:
         raise InputError(f"{name!r} cannot name a folder: give a name with a letter or a digit")
-    return safe[:100]
+    if safe == name and len(name.encode()) <= _LONGEST_FOLDER_NAME:
+        return name
+    # Two names may be made safe or cut to the same text: the digest keeps their folders apart.
+    digest = "-" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return safe.encode()[: _LONGEST_FOLDER_NAME - len(digest)].decode("utf-8", "ignore") + digest
 
 
 def find_runs(path: str | os.PathLike[str]) -> list[RunDir]:
-    """The run directories at or below a path, in order of their names.
+    """The run directories at or below a path, in order of their names, step_200 before step_1000.
 
-    Raises StoreError where there is none.
+    Raises StoreError where there is none or a folder cannot be read.
     """
     root = Path(path)
-    found = sorted(manifest.parent for manifest in root.rglob(_MANIFEST) if _is_run_manifest(manifest))
+    with _explained("look for runs in", root):
+        found = [manifest.parent for manifest in root.rglob(_MANIFEST) if _is_run_manifest(manifest)]
+    found.sort(key=_natural_order)
     if not found:
         return [RunDir(root)]
     return [RunDir(directory) for directory in found]
 
 
+def _natural_order(path: Path) -> tuple[list[list[str | int]], Path]:
+    """Digits compare as numbers; the path itself decides between 7 and 07."""
+    parts = [re.split("([0-9]+)", part) for part in path.parts]
+    return [[int(piece) if at % 2 else piece for at, piece in enumerate(part)] for part in parts], path
+
+
 def read_manifest(path: Path) -> Manifest:
     """Decode a manifest. Raises StoreError for a damaged one or another schema version."""
+    with _explained("read", path):
+        data = path.read_bytes()
     try:
-        row = orjson.loads(path.read_bytes())
+        row = orjson.loads(data)
         schema = row.pop("schema", "none")
         if schema != f"opo_eval.manifest/{SCHEMA_VERSION}":
             raise StoreError(
@@ -433,16 +492,21 @@ def read_manifest(path: Path) -> Manifest:
                 f"'opo_eval.manifest/{SCHEMA_VERSION}': use the version that wrote it"
             )
         return from_dict(Manifest, row)
-    except (OSError, ValueError, AttributeError) as error:
+    except (ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise StoreError(f"{path} cannot be read as a manifest: {error}; restore it from a copy") from None
 
 
 def settings_differences(old: RunSettings, new: RunSettings) -> list[str]:
-    """Name every field in which two settings differ, with both values."""
+    """Name every field in which two settings differ, with both values.
+
+    The checkpoint's path does not count: one model has many, and its digest says which model it is.
+    """
     before, after = _flatten(asdict(old)), _flatten(asdict(new))
-    names = [name for name in before | after if before.get(name) != after.get(name)]
+    names = [
+        name for name in before | after if name != "checkpoint.path" and before.get(name) != after.get(name)
+    ]
     return [f"{name} was {before.get(name)!r}, now {after.get(name)!r}" for name in names]
 
 
@@ -452,6 +516,24 @@ def _refuse_other_settings(path: Path, old: RunSettings, new: RunSettings) -> No
         raise StoreError(
             f"{path} was made with other settings: {'; '.join(differences)}: give the old settings to "
             "continue it, or another --out to start anew"
+        )
+
+
+def _refuse_samples_without_manifest(path: Path) -> None:
+    file = _sample_file(path)
+    if any(True for _ in file):
+        raise StoreError(
+            f"{file.path} has samples, but {_MANIFEST}, which says how they were made, is missing: restore "
+            "it or move the folder away"
+        )
+
+
+def _refuse_unknown_problems(path: Path, problem_ids: Iterable[str]) -> None:
+    unknown = set(problem_ids) - {problem_id for (problem_id,) in _problem_file(path).places()}
+    if unknown:
+        raise StoreError(
+            f"{_sample_file(path).path} has samples of problem {min(unknown)!r}, which problems.jsonl lacks: "
+            "restore problems.jsonl or delete those lines"
         )
 
 
@@ -477,19 +559,27 @@ def _make_directory(path: Path) -> None:
 
 
 def _take_lock(path: Path) -> int:
+    with _explained("lock", path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            _lock(descriptor, path.parent)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    return descriptor
+
+
+def _lock(descriptor: int, directory: Path) -> None:
     # A flock is released by the kernel however its holder ends, so a killed writer leaves no stale lock.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(descriptor)
         raise StoreError(
-            f"{path.parent} is being written by process {holder}: wait for it or stop it, then try again"
+            f"{directory} is being written by process {holder}: wait for it or stop it, then try again"
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
 
 
 def _hint(path: Path) -> str:

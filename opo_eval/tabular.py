@@ -2,8 +2,9 @@
 
 Rows are streamed, except from `.json`, which is one value and is read whole. A row is a dict from
 column to value. Null, NaN and an empty CSV cell are None; other CSV cells are text as they stand, so the
-text `nan` stays text. Rows are numbered from 1: by line in JSON Lines, where an editor shows that number,
-and by data row elsewhere, since a CSV field may span lines and a header is not a row.
+text `nan` stays text. Half a surrogate pair, which some JSON holds and no UTF-8 can, is read as `?`. Rows
+are numbered from 1: by line in JSON Lines, where an editor shows that number, and by data row elsewhere,
+since a CSV field may span lines and a header is not a row.
 
 Every failure is one InputError that names the file, the place and the value.
 """
@@ -106,8 +107,9 @@ def _decode(text: str, path: Path, number: int | None) -> Any:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        # Python's json.dump writes these two, which are not JSON but are common in logs.
-        if "NaN" in text or "Infinity" in text:
+        # Python's json.dump writes these, which are not JSON (a cut surrogate pair, not even text) but are
+        # common in logs.
+        if "NaN" in text or "Infinity" in text or "\\ud" in text.lower():
             return _decode_as_python(text, path, number)
         raise _not_json(text, path, number, error) from None
     return _decode_as_python(text, path, number) if _may_be_rounded(value) else value
@@ -115,9 +117,20 @@ def _decode(text: str, path: Path, number: int | None) -> Any:
 
 def _decode_as_python(text: str, path: Path, number: int | None) -> Any:
     try:
-        return json.loads(text)
+        return _without_surrogates(json.loads(text))
     except ValueError as error:
         raise _not_json(text, path, number, error) from None
+
+
+def _without_surrogates(value: Any) -> Any:
+    """The value with every half of a surrogate pair, which no UTF-8 can hold, made a question mark."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
+    return value
 
 
 def _may_be_rounded(value: Any) -> bool:

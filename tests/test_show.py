@@ -1,5 +1,6 @@
 """A problem and its samples as text that cannot drive the terminal."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,15 @@ def test_a_problem_is_found_by_a_part_of_its_id(run: RunDir) -> None:
 def test_a_long_response_is_cut_with_a_word(tmp_path: Path) -> None:
     made = write_run(tmp_path / "long", PROBLEMS[:1], {"p1": ["x" * 10_000]})
     assert "[... 6000 more characters in samples.jsonl]" in show_problem(made, "p1")
+
+
+def test_names_from_files_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    asked = [replace(PROBLEMS[n], source_id=f"\x1b[2J{n}\n") for n in range(2)]
+    texts = {p.source_id: ["x"] for p in asked}
+    made = write_run(tmp_path / "run", asked, texts, checkpoint="c\x1b]0;c\x07")
+    lines = show_problems(made).splitlines()
+    assert lines[0] == "c\\x1b]0;c\\x07 on sums, graded by nobody"
+    assert [line.split()[0] for line in lines[1:]] == ["\\x1b[2J0", "\\x1b[2J1"]
+    with pytest.raises(InputError) as refused:
+        find_problem(made, "[2J")
+    assert "\x1b" not in str(refused.value)

@@ -1,5 +1,6 @@
 """A run directory survives being killed at any instant."""
 
+import errno
 import json
 import os
 import random
@@ -9,14 +10,16 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from builders import grade, problem, sample, settings
 
 from opo_eval.errors import StoreError
-from opo_eval.records import Verdict
-from opo_eval.store import RunDir, RunWriter, TornTailWarning, find_runs, run_path
+from opo_eval.records import Checkpoint, RunSettings, Verdict
+from opo_eval.store import RunDir, RunWriter, TornTailWarning, find_runs, run_path, settings_differences
 
 PROBLEMS = (problem(1), problem(2))
 
@@ -165,8 +168,166 @@ def test_a_folder_that_is_no_run_is_named_with_the_runs_below(tmp_path: Path) ->
 
 def test_names_are_made_safe_for_folders(tmp_path: Path) -> None:
     made = run_path(tmp_path, "deepseek-ai/R1 (distill)", "../../etc")
-    assert made == tmp_path / "deepseek-ai__R1__distill" / "etc"
-    assert run_path(tmp_path, "step_000400", "aime24").parts[-2:] == ("step_000400", "aime24")
+    assert made == tmp_path / "deepseek-ai__R1__distill-947a6c06" / "etc-74ccf3c5"
+    assert run_path(tmp_path, "step_000400", "Qwen2.5-7B").parts[-2:] == ("step_000400", "Qwen2.5-7B")
+
+
+def test_distinct_names_never_share_a_folder(tmp_path: Path) -> None:
+    long = "x" * 200
+    names = [
+        "a/b",
+        "a b",
+        "a__b",
+        "a/b/",
+        "_a__b",
+        "a\udcff",
+        "a\udcfe",
+        long,
+        long + "y",
+        "π" * 61,
+        "π" * 62,
+    ]
+    folders = [run_path(tmp_path, name, "sums").parent.name for name in names]
+    assert len(set(folders)) == len(names)
+    assert max(len(folder.encode()) for folder in folders) <= 120
+    assert run_path(tmp_path, "x" * 120, "sums").parent.name == "x" * 120
+
+
+def test_runs_are_found_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for step in ("step_1000", "step_200", "step_30", "base"):
+        filled(tmp_path / step / "sums")
+    found = [run.path.parent.name for run in find_runs(tmp_path)]
+    assert found == ["base", "step_30", "step_200", "step_1000"]
+
+
+def test_the_path_of_a_checkpoint_may_be_spelt_otherwise(tmp_path: Path) -> None:
+    def at(path: str) -> RunSettings:
+        return replace(settings(PROBLEMS), checkpoint=Checkpoint(name="c", path=path))
+
+    RunWriter(tmp_path, at("ck"), PROBLEMS).close()
+    RunWriter(tmp_path, at("./ck/"), PROBLEMS).close()
+    assert settings_differences(at("ck"), replace(at("ck"), checkpoint=Checkpoint(name="d"))) == [
+        "checkpoint.name was 'c', now 'd'"
+    ]
+
+
+def test_samples_without_a_manifest_are_not_adopted(tmp_path: Path) -> None:
+    filled(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(
+        StoreError, match=r"samples.jsonl has samples, but manifest.json.* is missing: restore"
+    ):
+        open_run(tmp_path, temperature=0.5)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("name", ["samples", "grades"])
+def test_a_repeated_key_is_damage_that_names_line_and_key(tmp_path: Path, name: str) -> None:
+    run = filled(tmp_path)
+    path = tmp_path / f"{name}.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines, lines[1]]))
+    said = rf"{name}.jsonl:{len(lines) + 1} is damaged: it repeats problem_id '{PROBLEMS[0].id}', index 0"
+    with pytest.raises(StoreError, match=said):
+        run.writer()
+    with pytest.raises(StoreError, match=said):
+        list(run.groups("g"))
+
+
+def test_a_sample_of_a_problem_that_is_not_there_is_named(tmp_path: Path) -> None:
+    run = filled(tmp_path)
+    path = tmp_path / "problems.jsonl"
+    header, _, second = path.read_text().splitlines(keepends=True)
+    path.write_text(header + second)
+    said = rf"has samples of problem '{PROBLEMS[0].id}', which problems.jsonl lacks"
+    with pytest.raises(StoreError, match=said):
+        list(run.groups())
+    with pytest.raises(StoreError, match=said):
+        run.writer()
+    assert len(list(run.samples())) == 3
+
+
+@pytest.mark.parametrize("name", ["writer.lock", "samples.jsonl", "grades.jsonl", "problems.jsonl"])
+def test_a_folder_in_place_of_a_file_is_one_sentence(tmp_path: Path, name: str) -> None:
+    run = filled(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    with pytest.raises(StoreError, match=rf"{name}: Is a directory; .* move that folder away"):
+        run.writer()
+    if name != "writer.lock":
+        with pytest.raises(StoreError, match=rf"cannot read .*{name}: Is a directory"):
+            list(run.groups())
+
+
+def test_a_folder_in_place_of_the_manifest_is_one_sentence(tmp_path: Path) -> None:
+    filled(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "manifest.json").mkdir()
+    with pytest.raises(StoreError, match=r"cannot read .*manifest.json: Is a directory"):
+        open_run(tmp_path)
+    with pytest.raises(StoreError, match="is not a run directory"):
+        RunDir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.EACCES, "check its permissions"),
+        (errno.EROFS, "check its permissions"),
+        (errno.ENOSPC, "make room and give the same command again"),
+        (errno.EDQUOT, "make room and give the same command again"),
+    ],
+)
+def test_what_the_file_system_refuses_is_one_sentence_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str
+) -> None:
+    run = filled(tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    said = rf"{os.strerror(code)}; .*{advice}$"
+    with monkeypatch.context() as patched, run.writer() as writer:
+        patched.setattr(os, "write", refuse)
+        with pytest.raises(StoreError, match=rf"cannot write to .*samples.jsonl: {said}"):
+            writer.append_samples([sample(PROBLEMS[1], 0)])
+        patched.setattr(Path, "replace", refuse)
+        with pytest.raises(StoreError, match=rf"cannot write .*manifest.json: {said}"), writer.timed():
+            pass
+    assert not list(tmp_path.glob(".manifest*"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        with pytest.raises(StoreError, match=rf"cannot lock .*writer.lock: {said}"):
+            run.writer()
+
+
+@pytest.mark.parametrize("read", [lambda run: list(run.samples()), lambda run: run.manifest])
+def test_an_unreadable_file_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[RunDir], object]
+) -> None:
+    run = filled(tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(StoreError, match=r"cannot read .*: Permission denied; check its permissions"):
+        read(run)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    for look in (find_runs, RunDir):
+        with pytest.raises(StoreError, match="Permission denied; check its permissions"):
+            look(tmp_path)
 
 
 WRITER = textwrap.dedent(

@@ -262,3 +262,10 @@ def test_the_digest_of_a_file(tmp_path):
     assert file_sha256(path) == hashlib.sha256(b"a\n" * 99_999).hexdigest()
     with pytest.raises(InputError, match="there is no file"):
         file_sha256(tmp_path / "none")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])
+def test_half_a_surrogate_pair_becomes_a_question_mark_at_any_depth(tmp_path, suffix):
+    row = r'{"a": "x\ud800", "b\udfff": ["\uDc00", {"c": "\ud83d\ude00"}], "n": 4}'
+    path = write_bytes(tmp_path / f"t{suffix}", (row if suffix == ".jsonl" else f"[{row}]").encode())
+    assert list(read_rows(path)) == [(1, {"a": "x?", "b?": ["?", {"c": "\N{GRINNING FACE}"}], "n": 4})]

@@ -1,14 +1,15 @@
 """The rows of a table of generations, each read in the roles that its columns have and checked."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from opo_eval.errors import InputError, UsageError
 from opo_eval.problems import load_problems, make_problem, normalise_text
 from opo_eval.problems.identity import answer_text
+from opo_eval.problems.user_file import benchmark_name
 from opo_eval.records import Finish, Problem, Think, Verdict
 from opo_eval.tabular import place, read_rows, require_columns
 from opo_eval.wording import listed
@@ -67,6 +68,17 @@ class ImportPlan:
     source: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response of a row, with what the row says of it; index None: numbered by the file's order."""
+
+    text: str
+    index: int | None
+    finish: Finish | None
+    n_tokens: int | None
+    score: Verdict | None
+
+
 class Place(NamedTuple):
     checkpoint: str
     benchmark: str
@@ -78,11 +90,7 @@ class Row(NamedTuple):
     where: str
     place: Place
     problem: Problem
-    responses: list[str]
-    first_index: int | None
-    finish: Finish | None
-    n_tokens: int | None
-    score: Verdict | None
+    responses: list[Response]
     step: int | None
 
 
@@ -117,14 +125,13 @@ class Reader:
         cell = _Cells(row, self.columns, where)
         return Row(
             where=where,
-            place=self._place(row, where),
+            place=Place(
+                cell.text("checkpoint") or self.plan.checkpoint or benchmark_name(self.plan.path),
+                problem.benchmark,
+            ),
             problem=problem,
             responses=cell.responses(),
-            first_index=cell.whole("index"),
-            finish=cell.finish(),
-            n_tokens=cell.whole("n_tokens"),
-            score=cell.score(),
-            step=cell.whole("step"),
+            step=cell.whole("step", cell.value("step")),
         )
 
     def _choose_columns(self) -> dict[str, str]:
@@ -145,25 +152,17 @@ class Reader:
             )
         return chosen
 
-    def _place(self, row: Mapping[str, Any], where: str) -> Place:
-        cell = _Cells(row, self.columns, where)
-        stem = self.plan.path.name.split(".")[0]
-        return Place(
-            cell.text("checkpoint") or self.plan.checkpoint or stem,
-            cell.text("benchmark") or self.plan.benchmark or self.plan.problems or stem,
-        )
-
     def _problem(self, row: Mapping[str, Any], where: str) -> Problem | None:
         cell = _Cells(row, self.columns, where)
         source_id, prompt = cell.text("id"), cell.text("problem")
         if not source_id and not prompt:
             raise InputError(f"{where} names no problem: it needs an id or a problem text in a mapped column")
-        benchmark = self._place(row, where).benchmark
+        benchmark = cell.text("benchmark") or self.plan.benchmark
         tags = {tag: str(row[tag]) for tag in self.tags if row.get(tag) is not None}
         if self._pool is None:
             # Without a text the id stands in for it: runs of one file still agree on what was asked.
             return make_problem(
-                benchmark=benchmark,
+                benchmark=benchmark or benchmark_name(self.plan.path),
                 source_id=source_id or normalise_text(prompt or "")[:60],
                 prompt=prompt or source_id or "",
                 answer=cell.gold(),
@@ -173,10 +172,11 @@ class Reader:
         if joined is None:
             self.unjoined[source_id or (prompt or "")[:60]] += 1
             return None
-        if "gold" in self.columns:
+        # A column found by its usual name may hold the model's own answer.
+        if "gold" in self.plan.columns:
             _refuse_other_gold(where, joined, cell.gold())
         return make_problem(
-            benchmark=benchmark,
+            benchmark=benchmark or joined.benchmark,
             source_id=joined.source_id,
             prompt=joined.prompt,
             answer=joined.answer,
@@ -215,6 +215,9 @@ def _as_number(gold: str) -> float | str:
 # --- cells ------------------------------------------------------------------------------------------
 
 
+_Cell = TypeVar("_Cell")
+
+
 class _Cells:
     """A row's values by role; every complaint names the row, the column and the value."""
 
@@ -239,8 +242,19 @@ class _Cells:
             raise self._bad("gold", value, "text or a number")
         return text
 
-    def responses(self) -> list[str]:
-        """The response, or the list of them."""
+    def responses(self) -> list[Response]:
+        """The response, or the list of them, each with its own cells."""
+        texts = self.texts()
+        columns = (
+            self.indices(len(texts)),
+            self.per_response("finish", len(texts), self.finish),
+            self.per_response("n_tokens", len(texts), self.whole),
+            self.per_response("score", len(texts), self.score),
+        )
+        return [Response(*cells) for cells in zip(texts, *columns, strict=True)]
+
+    def texts(self) -> list[str]:
+        """The text of every response."""
         value = self.value("response")
         responses = value if isinstance(value, list) else [value]
         for response in responses:
@@ -250,35 +264,53 @@ class _Cells:
             raise self._bad("response", value, "text, or a list of texts")
         return responses
 
-    def whole(self, role: str) -> int | None:
-        """A whole number that is not negative."""
+    def indices(self, n: int) -> list[int | None]:
+        """The index of every response; one number beside several is the first one's."""
+        value = self.value("index")
+        if value is None or isinstance(value, list):
+            return self.per_response("index", n, self.whole)
+        first = self.whole("index", value)
+        return [None if first is None else first + offset for offset in range(n)]
+
+    def per_response(self, role: str, n: int, read: Callable[[str, Any], _Cell]) -> list[_Cell]:
+        """A cell that says something of each of the row's `n` responses."""
         value = self.value(role)
+        if not isinstance(value, list):
+            if n > 1 and value is not None:
+                raise self._bad(role, value, f"a list of {n}, as the row has {n} responses")
+            return [read(role, value)] * n
+        if len(value) != n:
+            raise self._bad(role, value, f"a list of {n}, one a response, and has {len(value)}")
+        return [read(role, one) for one in value]
+
+    def whole(self, role: str, value: Any) -> int | None:
+        """A whole number that is not negative and fits in 63 bits."""
         if value is None:
             return None
         try:
             number = int(value)
         except (TypeError, ValueError, OverflowError):
             raise self._bad(role, value, "a whole number") from None
-        if number < 0 or number != float(value):
+        if number < 0 or (number != value and not isinstance(value, str)):
             raise self._bad(role, value, "a whole number")
+        if number >= 2**63:
+            raise self._bad(role, value, "a whole number below 2**63")
         return number
 
-    def finish(self) -> Finish | None:
+    def finish(self, role: str, value: Any) -> Finish | None:
         """How generation ended."""
-        value = self.value("finish")
         if value is None:
             return None
         if str(value).lower() not in FINISHES:
-            raise self._bad("finish", value, f"one of {', '.join(FINISHES)}")
+            raise self._bad(role, value, f"one of {', '.join(FINISHES)}")
         return FINISHES[str(value).lower()]
 
-    def score(self) -> Verdict | None:
+    def score(self, role: str, value: Any) -> Verdict | None:
         """The file's own score as a verdict."""
-        value = self.value("score")
-        if value is None and "score" not in self.columns:
+        if value is None and role not in self.columns:
             return None
         if str(value).lower() not in SCORES:
-            raise self._bad("score", value, "0 or 1, true or false")
+            raise self._bad(role, value, "0 or 1, true or false")
         return SCORES[str(value).lower()]
 
     def _bad(self, role: str, value: Any, allowed: str) -> InputError:

@@ -1,7 +1,8 @@
 """Generations in a table (JSON Lines, JSON, CSV, Parquet) → run directories.
 
 A row is one sample, or a problem with a list of samples. The file is read twice: once to check every
-row and collect the problems, so that a bad row is found before anything is written, and once to write.
+row and collect the problems, so that a bad row is found before anything is written, and once to write;
+once again for every further 64 run directories.
 """
 
 from collections import Counter, defaultdict
@@ -14,10 +15,13 @@ from opo_eval.errors import InputError
 from opo_eval.importers.rows import ImportPlan, Place, Reader, Row
 from opo_eval.problems import dataset_sha256
 from opo_eval.provenance import current_provenance
-from opo_eval.records import Checkpoint, Grade, Problem, Reason, RunSettings, Sample
+from opo_eval.records import Checkpoint, Grade, Problem, Provenance, Reason, RunSettings, Sample
 from opo_eval.store import RunWriter, run_path
 from opo_eval.tabular import file_sha256
 from opo_eval.wording import counted, some_of
+
+# Each open run holds three files, and a process may often have no more than 256.
+_MOST_OPEN = 64
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,19 @@ def import_table(plan: ImportPlan) -> Imported:
     reader = Reader(plan)
     survey = _survey(reader)
     source = f"{plan.path.name} sha256:{file_sha256(plan.path)}"
-    with ExitStack() as stack:
-        writers = {
-            key: stack.enter_context(_open_run(plan, key, found, source)) for key, found in survey.items()
-        }
-        before = {key: len(writer.samples.keys) for key, writer in writers.items()}
-        already_there = _write(reader, writers)
-        added = {writers[key].path: len(writers[key].samples.keys) - before[key] for key in writers}
+    provenance = current_provenance()
+    added: dict[Path, int] = {}
+    already_there = 0
+    places = list(survey)
+    for start in range(0, len(places), _MOST_OPEN):
+        with ExitStack() as stack:
+            writers = {
+                key: stack.enter_context(_open_run(plan, key, survey[key], source, provenance))
+                for key in places[start : start + _MOST_OPEN]
+            }
+            before = {key: len(writer.samples.keys) for key, writer in writers.items()}
+            already_there += _write(reader, writers)
+            added |= {w.path: len(w.samples.keys) - before[key] for key, w in writers.items()}
     return Imported(added, already_there, reader.unjoined, sum(found.n_empty for found in survey.values()))
 
 
@@ -95,16 +105,18 @@ def _add_row(survey: _Survey, row: Row) -> None:
             f"{row.where} gives problem {row.problem.source_id!r} the gold {row.problem.answer!r}, "
             f"an earlier row {known.answer!r}: correct one of them"
         )
-    survey.n_empty += sum(not response.strip() for response in row.responses)
-    survey.steps |= {row.step} - {None}
+    survey.n_empty += sum(not response.text.strip() for response in row.responses)
+    if row.step is not None:
+        survey.steps.add(row.step)
     for sample in _samples(row, survey.n_samples):
-        first = survey.keys.setdefault((sample.problem_id, sample.index), row.where)
-        if first != row.where:
+        key = sample.problem_id, sample.index
+        if key in survey.keys:
             raise InputError(
                 f"{row.where} repeats sample {sample.index} of problem {row.problem.source_id!r} of "
-                f"{row.place.checkpoint} (first at {first}): remove one, or leave `index` out of --map to "
-                "number samples in the order of the file"
+                f"{row.place.checkpoint} (first at {survey.keys[key]}): remove one, or leave `index` out of "
+                "--map to number samples in the order of the file"
             )
+        survey.keys[key] = row.where
 
 
 def _why_none(reader: Reader) -> str:
@@ -114,7 +126,7 @@ def _why_none(reader: Reader) -> str:
 # --- second reading: write --------------------------------------------------------------------------
 
 
-def _open_run(plan: ImportPlan, key: Place, found: _Survey, source: str) -> RunWriter:
+def _open_run(plan: ImportPlan, key: Place, found: _Survey, source: str, provenance: Provenance) -> RunWriter:
     problems = tuple(found.problems.values())
     step = next(iter(found.steps)) if len(found.steps) == 1 else None
     settings = RunSettings(
@@ -125,13 +137,15 @@ def _open_run(plan: ImportPlan, key: Place, found: _Survey, source: str) -> RunW
         source=source,
     )
     path = run_path(plan.out, key.checkpoint, key.benchmark)
-    return RunWriter(path, settings, problems, provenance=current_provenance())
+    return RunWriter(path, settings, problems, provenance=provenance)
 
 
 def _write(reader: Reader, writers: Mapping[Place, RunWriter]) -> int:
     counts: dict[Place, Counter[str]] = defaultdict(Counter)
     already_there = 0
     for row in reader.rows():
+        if row.place not in writers:
+            continue
         writer = writers[row.place]
         samples = list(_samples(row, counts[row.place]))
         new = [s for s in samples if (s.problem_id, s.index) not in writer.samples.keys]
@@ -142,26 +156,26 @@ def _write(reader: Reader, writers: Mapping[Place, RunWriter]) -> int:
 
 
 def _samples(row: Row, counts: Counter[str]) -> Iterator[Sample]:
-    for offset, response in enumerate(row.responses):
-        index = counts[row.problem.id] if row.first_index is None else row.first_index + offset
+    for response in row.responses:
+        index = counts[row.problem.id] if response.index is None else response.index
         counts[row.problem.id] += 1
         yield Sample(
             checkpoint=row.place.checkpoint,
             problem_id=row.problem.id,
             index=index,
-            text=response,
-            finish=row.finish,
-            n_tokens=row.n_tokens,
+            text=response.text,
+            finish=response.finish,
+            n_tokens=response.n_tokens,
         )
 
 
 def _grades(row: Row, samples: Sequence[Sample], reader: Reader) -> Iterator[Grade]:
-    if row.score is not None:
-        for sample in samples:
+    for sample, response in zip(samples, row.responses, strict=True):
+        if response.score is not None:
             yield Grade(
                 problem_id=sample.problem_id,
                 index=sample.index,
-                verdict=row.score,
+                verdict=response.score,
                 reason=Reason.SOURCE,
                 grader=f"source:{reader.columns['score']}",
             )

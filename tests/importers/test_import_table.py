@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,23 @@ def row(**changes: Any) -> dict[str, Any]:
         ([row(stop="melted")], {"finish": "stop"}, "finish .* is 'melted', it has to be one of stop, eos"),
         ([row(i=-1)], {"index": "i"}, "index .* is -1, it has to be a whole number"),
         ([row(i=1.5)], {"index": "i"}, "index .* is 1.5, it has to be a whole number"),
+        ([row(i=2**63)], {"index": "i"}, "index .* is 9223372036854775808, .* whole number below 2"),
+        ([row(i=10**100)], {"n_tokens": "i"}, r"n_tokens \(column 'i'\) is 1000.*whole number below 2"),
+        (
+            [row(response=["a", "b"], score=1)],
+            {"score": "score"},
+            r"line 1: score \(column 'score'\) is 1, it has to be a list of 2, as the row has 2 responses",
+        ),
+        ([row(response=["a", "b"])], {"finish": "stop"}, "finish .* is 'stop', it has to be a list of 2"),
+        ([row(response=["a", "b"], n=9)], {"n_tokens": "n"}, "n_tokens .* is 9, it has to be a list of 2"),
+        (
+            [row(response=["a", "b"], score=[1, 0, 1])],
+            {"score": "score"},
+            r"score .* is \[1, 0, 1\], it has to be a list of 2, one a response, and has 3",
+        ),
+        ([row(response=["a", "b"], i=[0])], {"index": "i"}, r"index .* is \[0\], .* list of 2, .* has 1"),
+        ([row(response=["a", "b"], i=[4, 4])], {"index": "i"}, "line 1 repeats sample 4"),
+        ([row(response=["a", "b"], score=[1, 0.5])], {"score": "score"}, "score .* is 0.5, it has to be 0"),
         (
             [row(i=0), row(i=0)],
             {"index": "i"},
@@ -205,10 +223,64 @@ def test_invalid_utf8_is_named_by_line(tmp_path: Path) -> None:
 def test_a_gold_that_contradicts_the_problem_set_is_refused(tmp_path: Path) -> None:
     problems = write(tmp_path / "set.jsonl", [{"id": "one", "problem": "1+1", "answer": "2"}])
     logs = write(tmp_path / "logs.jsonl", [{"id": "one", "gold": "2.0", "response": "x"}])
-    do_import(logs, problems=str(problems))
+    do_import(logs, {"gold": "gold"}, problems=str(problems))
     logs = write(tmp_path / "logs2.jsonl", [{"id": "one", "gold": "3", "response": "x"}])
     with pytest.raises(InputError, match="has the gold '3', the problem set has '2' for 'one'"):
-        do_import(logs, problems=str(problems))
+        do_import(logs, {"gold": "gold"}, problems=str(problems))
+    do_import(logs, problems=str(problems))  # by its usual name alone it may be the model's answer
+    (asked,) = RunDir(tmp_path / "runs/logs2/set").problems()
+    assert asked.answer == "2"
+
+
+def test_names_come_from_the_files_without_their_suffix(tmp_path: Path) -> None:
+    problems = write(tmp_path / "exam.v2.jsonl", [{"id": "one", "problem": "1+1", "answer": "2"}])
+    logs = write(tmp_path / "Qwen2.5-7B.jsonl.gz", [{"id": "one", "response": "x", "b": None, "gold": "2"}])
+    (path,) = do_import(logs).runs
+    assert path.parts[-2:] == ("Qwen2.5-7B", "Qwen2.5-7B")
+    (path,) = do_import(logs, {"benchmark": "b"}, problems=str(problems)).runs
+    assert path.parts[-2:] == ("Qwen2.5-7B", "exam.v2")
+    (path,) = do_import(logs, problems=str(problems), benchmark="mine").runs
+    assert path.parts[-2:] == ("Qwen2.5-7B", "mine")
+
+
+@pytest.mark.parametrize(("index", "indices"), [(..., [0, 1]), (5, [5, 6]), ([3, 1], [3, 1])])
+def test_each_response_of_a_list_has_its_own_cells(tmp_path: Path, index: Any, indices: list[int]) -> None:
+    made = row(response=["a", "b"], score=[1, 0], n=[7, None], stop=["stop", "length"], i=index)
+    columns = {"score": "score", "n_tokens": "n", "finish": "stop"} | ({} if index is ... else {"index": "i"})
+    do_import(write(tmp_path / "lists.jsonl", [made]), columns)
+    run = RunDir(tmp_path / "runs/lists/lists")
+    assert [(s.text, s.index, s.n_tokens, s.finish) for s in run.samples()] == [
+        ("a", indices[0], 7, Finish.STOP),
+        ("b", indices[1], None, Finish.LENGTH),
+    ]
+    assert [(g.index, g.verdict) for g in run.grades()] == [
+        (indices[0], Verdict.CORRECT),
+        (indices[1], Verdict.WRONG),
+    ]
+
+
+def test_more_checkpoints_than_a_process_may_open_files_for(tmp_path: Path) -> None:
+    rows = [row(model=f"m{number}", response=str(n)) for n in range(2) for number in range(100)]
+    path = write(tmp_path / "many.jsonl", rows)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        done = do_import(path, {"checkpoint": "model"})
+        again = do_import(path, {"checkpoint": "model"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(done.runs) == 100 and set(done.runs.values()) == {2}
+    assert again.already_there == 200 and set(again.runs.values()) == {0}
+    assert [s.text for s in RunDir(tmp_path / "runs/m99/many").samples()] == ["0", "1"]
+
+
+def test_half_a_surrogate_pair_does_not_stop_an_import(tmp_path: Path) -> None:
+    path = tmp_path / "cut.jsonl"
+    path.write_text(r'{"problem": "1+1 \ud83d", "gold": "2\ude00", "response": "\ud83d\ude00 \uDE00"}' + "\n")
+    do_import(path)
+    run = RunDir(tmp_path / "runs/cut/cut")
+    assert [(p.prompt, p.answer) for p in run.problems()] == [("1+1 ?", "2?")]
+    assert [s.text for s in run.samples()] == ["\N{GRINNING FACE} ?"]
 
 
 def test_nothing_to_join_is_an_error_that_names_the_set(tmp_path: Path) -> None:
