@@ -43,6 +43,11 @@ class Verdict(StrEnum):
     GRADER_ERROR = "grader_error"
 
 
+def verdicts_disagree(strict: Verdict, lenient: Verdict | None) -> bool:
+    """Whether only one of the two is CORRECT; a lenient verdict that nobody asked for disagrees with none."""
+    return lenient is not None and (strict is Verdict.CORRECT) != (lenient is Verdict.CORRECT)
+
+
 class Reason(StrEnum):
     """Why the strict verdict is what it is."""
 
@@ -62,6 +67,7 @@ class Reason(StrEnum):
     MEMORY_LIMIT = "memory_limit"
     WORKER_DIED = "worker_died"
     UNPARSED_GOLD = "unparsed_gold"
+    COMPARISON_RAISED = "comparison_raised"
     VERIFIER_RAISED = "verifier_raised"
     OWN_VERIFIER = "own_verifier"
     SOURCE = "source"

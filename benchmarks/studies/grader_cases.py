@@ -41,15 +41,18 @@ class Why(StrEnum):
     SET_OPTION = "an inequality for a set: equal under an option of math-verify that is off by default"
     FEWER_PLACES = "the test has math-verify look in fewer places than it does by default"
     BOXES_APART = "the gold is prose with boxes far apart: math-verify takes all, the test wants the last"
-    BROKEN_LATEX = "broken LaTeX: a backslash before the closing brace, or dollars within the box"
+    BROKEN_LATEX = "broken LaTeX: a backslash before the closing brace"
+    FORMULA_IN_PROSE = "a formula within a sentence: strict reads the whole box as one formula"
 
 
 DIFFERENCES = {
     "gc-0002": Why.NUMBER_IN_PROSE,
     "gc-0005": Why.NUMBER_IN_PROSE,
     "gc-0029": Why.FEWER_PLACES,
-    "gc-0058": Why.BROKEN_LATEX,
+    "gc-0032": Why.FORMULA_IN_PROSE,
+    "gc-0057": Why.FORMULA_IN_PROSE,
     "gc-0127": Why.ROUNDING,
+    "gc-0161": Why.FORMULA_IN_PROSE,
     "gc-0166": Why.AFTER_THE_BOX,
     "gc-0177": Why.SEVERAL_BOXES,
     "gc-0180": Why.SET_OPTION,

@@ -58,7 +58,8 @@ class Study:
         shutil.rmtree(RUNS, ignore_errors=True)
         self._opo_eval("import", str(self._file("generations.jsonl.gz")), *self._columns())
         lenient = ["--strict-only"] if self.strict_only else []
-        self._opo_eval("grade", str(RUNS), "--answer", "answer-tag", *lenient)
+        # A generous limit, so that a busy machine does not change what is committed.
+        self._opo_eval("grade", str(RUNS), "--answer", "answer-tag", "--timeout", "60", *lenient)
         _check_published()
         rows = [row for found in find_runs(RUNS) for row in _disagreements(found)]
         _write(rows)

@@ -15,6 +15,9 @@ from opo_eval.think import after_think
 MAX_ANSWER_CHARS = 10_000
 """A longer answer is not parsed: it gets `Reason.ANSWER_TOO_LONG`."""
 
+MAX_SEARCHED_CHARS = 1_000_000
+"""Only the last so many characters after the think section are searched for the answer."""
+
 # A backslash before \boxed is a doubled one (JSON) or the end of a line break: neither hides the box.
 _BOX_TOKEN = re.compile(r"\\boxed\s*\{|\\(?!\\boxed).|[{}]", re.DOTALL)
 _HASH = re.compile(r"^####[ \t]*(.*)$", re.MULTILINE)
@@ -29,19 +32,20 @@ class Extraction(NamedTuple):
 
 
 def extract_answer(response: str, *, think: Think = Think.TAGGED, where: str = "boxed") -> Extraction:
-    """Find the last committed answer after the think section.
+    """Find the last committed answer in the last `MAX_SEARCHED_CHARS` after the think section.
 
+    An answer committed earlier than that does not count: it is NO_ANSWER_FOUND.
     `where` names the place (a key of `ANSWER_PLACES`); raises UsageError for another name.
     """
     find = ANSWER_PLACES.get(where)
     if find is None:
         raise UsageError(f"no answer place {where!r}: choose one of {', '.join(ANSWER_PLACES)}")
-    if not response.strip():
+    if not response or response.isspace():
         return Extraction(None, Reason.EMPTY_RESPONSE)
     committed = after_think(response, think)
     if committed is None:
         return Extraction(None, Reason.UNCLOSED_THINK)
-    return _judge_length(find(committed))
+    return _judge_length(find(committed[-MAX_SEARCHED_CHARS:]))
 
 
 def last_boxed(text: str) -> str | None:
@@ -52,15 +56,19 @@ def last_boxed(text: str) -> str | None:
     first = text.find("\\boxed")
     if first < 0:
         return None
-    open_braces: list[int | None] = []
+    # Depths are counted and only boxes are kept: millions of open braces take no memory.
+    depth, open_boxes = 0, list[tuple[int, int]]()
     best = None
     for token in _BOX_TOKEN.finditer(text, first):
         if token.group()[-1] == "{" and token.group() != "\\{":
-            open_braces.append(token.end() if len(token.group()) > 1 else None)
-        elif token.group() == "}" and open_braces:
-            start = open_braces.pop()
-            if start is not None and (best is None or start > best[0]):
-                best = (start, token.start())
+            if len(token.group()) > 1:
+                open_boxes.append((depth, token.end()))
+            depth += 1
+        elif token.group() == "}" and depth:
+            depth -= 1
+            if open_boxes and open_boxes[-1][0] == depth:
+                _, start = open_boxes.pop()
+                best = max(best or (0, 0), (start, token.start()))
     return text[slice(*best)] if best else None
 
 

@@ -5,8 +5,11 @@ math-verify's own verdict over the whole response, as the paper had it, printed 
 """
 
 import atexit
+import hashlib
+import inspect
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib.metadata import version
@@ -49,7 +52,7 @@ _STRICT = {
     worker.PARTS_DIFFER: (Verdict.WRONG, Reason.PARTS_DIFFER),
     worker.UNPARSED_ANSWER: (Verdict.WRONG, Reason.UNPARSED_ANSWER),
     worker.UNPARSED_GOLD: (Verdict.GRADER_ERROR, Reason.UNPARSED_GOLD),
-    worker.RAISED: (Verdict.GRADER_ERROR, Reason.VERIFIER_RAISED),
+    worker.RAISED: (Verdict.GRADER_ERROR, Reason.COMPARISON_RAISED),
     worker.MEMORY: (Verdict.GRADER_ERROR, Reason.MEMORY_LIMIT),
     DIED: (Verdict.GRADER_ERROR, Reason.WORKER_DIED),
     TIMED_OUT: (Verdict.TIMED_OUT, Reason.TIME_LIMIT),
@@ -57,8 +60,12 @@ _STRICT = {
 _LENIENT = {outcome: verdict for outcome, (verdict, _) in _STRICT.items()} | {
     worker.NO_ANSWER: Verdict.NO_ANSWER
 }
-_OWN = {str(verdict): (verdict, Reason.OWN_VERIFIER) for verdict in Verdict} | {
-    outcome: _STRICT[outcome] for outcome in (worker.RAISED, worker.MEMORY, DIED, TIMED_OUT)
+_LIMITS = {outcome: _STRICT[outcome] for outcome in (worker.MEMORY, DIED, TIMED_OUT)}
+"""What another try may not meet again: it says something of the machine too, and is not remembered."""
+_OWN = {
+    **{str(verdict): (verdict, Reason.OWN_VERIFIER) for verdict in Verdict},
+    **_LIMITS,
+    worker.RAISED: (Verdict.GRADER_ERROR, Reason.VERIFIER_RAISED),
 }
 
 
@@ -114,18 +121,19 @@ class Grader:
         self.think, self.where, self.lenient, self.fast_paths = as_think(think), where, lenient, fast_paths
         self.verifier = verifier
         self.pool = GradingPool(workers=workers, timeout_s=timeout_s, verifier=verifier)
-        self._usable_golds: dict[str, bool] = {}
+        self._own_name = _identity(verifier) if verifier else None
+        self._gold_outcomes: dict[str, str] = {}
         self._verdicts: dict[Job, str] = {}
 
     @property
     def signature(self) -> str:
         """What a verdict depends on, as it is recorded with every grade."""
         limit = f"limit:{self.pool.timeout_s:g}s"
-        if self.verifier:
-            name = getattr(self.verifier, "__qualname__", type(self.verifier).__qualname__)
-            return f"own:{name}|{limit}"
+        if self._own_name:
+            return f"own:{self._own_name}|{limit}"
         library = f"math-verify:{version('math-verify')}"
-        return f"strict:{GRADER_VERSION}|at:{self.where}|think:{self.think}|{limit}|{library}"
+        lenient = f"lenient:{MAX_LENIENT_CHARS if self.lenient else 'no'}"
+        return f"strict:{GRADER_VERSION}|at:{self.where}|think:{self.think}|{lenient}|{limit}|{library}"
 
     def grade(self, items: Iterable[tuple[Hashable, str, str]]) -> Iterator[tuple[Hashable, Outcome]]:
         """Yield (key, outcome) for every (key, gold, response), in batches, as verdicts come in."""
@@ -135,14 +143,7 @@ class Grader:
 
     def check_golds(self, golds: Iterable[str]) -> dict[str, bool]:
         """Whether each gold parses and is accepted as its own answer. Raises InputError for an empty one."""
-        asked = dict.fromkeys(golds)
-        unknown = [gold for gold in asked if gold not in self._usable_golds]
-        easy = {gold for gold in unknown if _INTEGER.fullmatch(_checked(gold)) and self.fast_paths}
-        hard = [gold for gold in unknown if gold not in easy]
-        for position, outcome in self.pool.run(Job("gold", gold, "") for gold in hard):
-            self._usable_golds[hard[position]] = outcome == worker.CORRECT
-        self._usable_golds |= dict.fromkeys(easy, True)
-        return {gold: self._usable_golds[gold] for gold in asked}
+        return {gold: outcome == worker.CORRECT for gold, outcome in self._judge_golds(golds).items()}
 
     def close(self) -> None:
         """End the workers."""
@@ -154,12 +155,25 @@ class Grader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _judge_golds(self, golds: Iterable[str]) -> dict[str, str]:
+        outcomes = {gold: self._known_gold(gold) for gold in golds}
+        unknown = [gold for gold, outcome in outcomes.items() if outcome is None]
+        judged = self.pool.run(Job("gold", gold, "") for gold in unknown)
+        found = {unknown[position]: outcome for position, outcome in judged}
+        self._gold_outcomes |= {gold: outcome for gold, outcome in found.items() if outcome not in _LIMITS}
+        return {gold: outcome or found[gold] for gold, outcome in outcomes.items()}
+
+    def _known_gold(self, gold: str) -> str | None:
+        if _INTEGER.fullmatch(_checked(gold)) and self.fast_paths:
+            return worker.CORRECT
+        return self._gold_outcomes.get(gold)
+
     def _grade_batch(self, batch: list[tuple[Hashable, str, str]]) -> Iterator[tuple[Hashable, Outcome]]:
-        usable = self.check_golds(gold for _, gold, _ in batch)
+        golds = self._judge_golds(gold for _, gold, _ in batch)
         jobs = _Batch()
         for key, gold, response in batch:
             item = _Item(key, extract_answer(response, think=self.think, where=self.where))
-            item.strict = self._without_worker(gold, item.extraction, usable[gold])
+            item.strict = self._without_worker(gold, item.extraction, golds[gold])
             if item.strict is None:
                 jobs.ask(item, Job("strict", gold, item.extraction.answer or ""))
             if self.lenient:
@@ -169,10 +183,10 @@ class Grader:
         yield from self._run(jobs, _STRICT)
 
     def _without_worker(
-        self, gold: str, extraction: Extraction, usable: bool
+        self, gold: str, extraction: Extraction, gold_outcome: str
     ) -> tuple[Verdict, Reason] | None:
-        if not usable:
-            return Verdict.GRADER_ERROR, Reason.UNPARSED_GOLD
+        if gold_outcome != worker.CORRECT:
+            return _LIMITS.get(gold_outcome, _STRICT[worker.UNPARSED_GOLD])
         if extraction.answer is None:
             reason = extraction.reason or Reason.NO_ANSWER_FOUND
             too_long = reason is Reason.ANSWER_TOO_LONG
@@ -200,7 +214,7 @@ class Grader:
         jobs = [job for job in batch.waiting if job not in self._verdicts]
         for position, outcome in self.pool.run(jobs):
             job = jobs[position]
-            if job.kind == "strict":
+            if job.kind == "strict" and outcome not in _LIMITS:
                 self._remember(job, outcome)
             yield from _settle(batch.waiting[job], job, outcome, strict)
 
@@ -257,6 +271,24 @@ def _checked(gold: str) -> str:
     return gold.strip()
 
 
+def _identity(verifier: Callable[[str, str], Any]) -> str:
+    """Qualified name of a verifier and the start of a hash of what it does."""
+    named = verifier if hasattr(verifier, "__qualname__") else type(verifier)
+    return f"{named.__module__}.{named.__qualname__}:{hashlib.sha256(_content(verifier)).hexdigest()[:8]}"
+
+
+def _content(verifier: Callable[[str, str], Any]) -> bytes:
+    import cloudpickle
+
+    # The bytes of a pickled function vary with the hash seed and with where its file lies.
+    if inspect.isfunction(verifier):
+        with suppress(OSError):
+            source = inspect.getsource(verifier).encode()
+            enclosed = [cell.cell_contents for cell in verifier.__closure__ or ()]
+            return source + (cloudpickle.dumps(enclosed) if enclosed else b"")
+    return cloudpickle.dumps(verifier)
+
+
 # --- one call ---------------------------------------------------------------------------------------
 
 _graders: dict[tuple[Any, ...], Grader] = {}
@@ -279,11 +311,13 @@ def grade_answers(
     Works from any thread. The workers stay for the next call with the same settings and end with this
     process. timeout_s is the wall-clock limit of each verdict in seconds.
 
-    Raises UsageError for lists of unequal length or an unknown `think` or `where`, InputError for an
-    empty gold.
+    Raises UsageError for lists of unequal length, what is not text, or an unknown `think` or `where`,
+    InputError for an empty gold.
     """
     if len(golds) != len(responses):
         raise UsageError(f"{len(golds)} golds for {len(responses)} responses: give one gold a response")
+    _check_texts("golds", golds)
+    _check_texts("responses", responses)
     with _graders_lock:
         grader = _kept_grader(
             verifier,
@@ -295,6 +329,14 @@ def grade_answers(
         )
         graded = dict(grader.grade(zip(range(len(golds)), golds, responses, strict=True)))
     return [graded[position] for position in range(len(golds))]
+
+
+def _check_texts(name: str, texts: Sequence[str]) -> None:
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UsageError(
+                f"{name}[{position}] is of type {type(text).__name__}: give text (str), '' for no response"
+            )
 
 
 def _kept_grader(verifier: Callable[[str, str], Any] | None, **settings: Any) -> Grader:

@@ -26,6 +26,7 @@ _CHUNK_JOBS, _CHUNK_CHARS = 16, 200_000
 _START_LIMIT_S = 120.0
 _RECYCLE_AFTER_JOBS = 5_000
 _ATTEMPTS = 2
+_MOST_SECONDS = 86_400
 
 
 class Job(NamedTuple):
@@ -74,8 +75,10 @@ class GradingPool:
     ) -> None:
         if workers is not None and workers < 1:
             raise UsageError(f"workers must be at least 1, not {workers}")
-        if not timeout_s > 0:
-            raise UsageError(f"timeout_s must be more than 0 seconds, not {timeout_s}")
+        if not 0 < timeout_s <= _MOST_SECONDS:
+            raise UsageError(
+                f"timeout_s must be more than 0 and at most {_MOST_SECONDS} seconds, not {timeout_s}"
+            )
         self.timeout_s, self.memory_mb = timeout_s, memory_mb
         self.n_workers = workers or _usable_processors()
         self._settings = {"memory_mb": memory_mb, "timeout_s": timeout_s, "verifier": _pickled(verifier)}

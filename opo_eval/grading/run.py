@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import cloudpickle
 from opo_eval.errors import InputError, UsageError
 from opo_eval.grading.grader import Grader, Outcome
 from opo_eval.progress import Progress
-from opo_eval.records import Grade, Problem, Verdict
+from opo_eval.records import Grade, Problem, Verdict, verdicts_disagree
 from opo_eval.store import RunDir
 from opo_eval.wording import counted, some_of
 
@@ -66,7 +67,7 @@ def grade_run(run: RunDir, grader: Grader, *, quiet: bool = False) -> Graded:
             for key, outcome in progress.watch(grader.grade(_ungraded(run, problems, done))):
                 writer.append_grades([_grade(key, outcome, grader.signature)])
                 verdicts[outcome.verdict] += 1
-                n_disagree += _disagree(outcome)
+                n_disagree += verdicts_disagree(outcome.verdict, outcome.lenient_verdict)
     refused = () if grader.verifier else _refused(problems, grader)
     return Graded(run.path, verdicts, n_disagree, len(done), refused)
 
@@ -74,7 +75,8 @@ def grade_run(run: RunDir, grader: Grader, *, quiet: bool = False) -> Graded:
 def load_verifier(name: str) -> Callable[[str, str], Any]:
     """The user's grader from `module:function` or `file.py:function`.
 
-    Raises UsageError where the name has another form, InputError where there is no such function.
+    Raises UsageError where the name has another form, InputError where it cannot be imported or has no
+    such function.
     """
     module_name, colon, function = name.rpartition(":")
     if not colon or not module_name:
@@ -106,11 +108,6 @@ def _grade(key: Any, outcome: Outcome, signature: str) -> Grade:
     )
 
 
-def _disagree(outcome: Outcome) -> bool:
-    strict, lenient = outcome.verdict is Verdict.CORRECT, outcome.lenient_verdict is Verdict.CORRECT
-    return outcome.lenient_verdict is not None and strict != lenient
-
-
 def _refused(problems: dict[str, Problem], grader: Grader) -> tuple[str, ...]:
     accepted = grader.check_golds(problem.answer for problem in problems.values())
     return tuple(problem.source_id for problem in problems.values() if not accepted[problem.answer])
@@ -118,20 +115,30 @@ def _refused(problems: dict[str, Problem], grader: Grader) -> tuple[str, ...]:
 
 def _import(name: str) -> Any:
     sys.path.insert(0, os.getcwd())  # as `python -m` has it: the user's own folder
-    try:
+    with _importing(name):
         return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(f"the module {name!r} of --verifier cannot be imported: {error}") from None
 
 
 def _load_file(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"there is no file {path} to take --verifier from")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A name of its own: a file json.py must not stand in for Python's.
+    spec = importlib.util.spec_from_file_location(f"opo_eval_verifier_{path.stem}", path)
     assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    with _importing(str(path)):
+        spec.loader.exec_module(module)
     # A worker cannot import a file that lies anywhere: its functions travel as code.
     cloudpickle.register_pickle_by_value(module)
     return module
+
+
+@contextmanager
+def _importing(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{name!r} of --verifier cannot be imported ({type(error).__name__}: {said}): correct that first"
+        ) from None

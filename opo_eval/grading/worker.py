@@ -11,6 +11,7 @@ each job, in order.
 import base64
 import json
 import math
+import numbers
 import os
 import re
 import resource
@@ -34,13 +35,22 @@ CORRECT, NOT_EQUIVALENT, PARTS_DIFFER, UNPARSED_ANSWER, UNPARSED_GOLD, NO_ANSWER
 )
 
 _CPU_GRACE_S = 5
-WARM_UP = (
+_WARM_UP = (
     (r"\frac{1}{2}+\sqrt{3}x", r"x^2-2x+1"),
     (r"(3,\frac{\pi}{2})", r"(-\infty,1]\cup[2,3)"),
     (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\begin{pmatrix} 1 & 2 \\ 3 & 5 \end{pmatrix}"),
 )
 """(gold, answer): what every worker judges before it is ready."""
 _MATH_DELIMITER = re.compile(r"(?<!\\)(?:\$|\\\(|\\\[|\\boxed)")
+_TOKEN = re.compile(r"\\(?:begin|end)\s*\{\w+\*?\}|\\.|\$", re.DOTALL)
+_DELIMITERS = ("$", r"\(", r"\)", r"\[", r"\]")
+_COMMAND = re.compile(r"[A-Za-z]{2}")
+_OUTER_BREAKS = re.compile(r"^(?:\s|\\\\(?![A-Za-z]))+|(?:\s|\\\\)+$")
+_WORDS = r"(?:\\(?:text|textbf|mbox|mathrm)\{|[A-Za-z\s.,:;'}-])*"
+_ONE_FORMULA_IN_WORDS = re.compile(
+    rf"(?P<before>{_WORDS})(?<!\\)\$(?P<formula>[^$]+)(?<!\\)\$(?P<after>{_WORDS})"
+)
+_OTHER_GUESS = re.compile(r"\b(?:or|and|not)\b", re.IGNORECASE)
 _REFUSED_EVENTS = (
     "os.system",
     "os.exec",
@@ -94,7 +104,7 @@ def _prepare(settings: dict[str, Any]) -> Callable[[dict[str, str]], str]:
 
     logging.disable(logging.CRITICAL)
     _level_parsers()
-    for gold, answer in WARM_UP:
+    for gold, answer in _WARM_UP:
         # Loads what a verdict needs before the doors close, and fills the parser's tables, a matter of a
         # second that would otherwise count against the limit of whoever comes first.
         _judge_strict(gold, answer)
@@ -138,7 +148,7 @@ def _judge_gold(gold: str, _: str) -> str:
 def _judge_strict(gold: str, answer: str) -> str:
     from sympy import Basic, MatrixBase
 
-    parsed_gold, parsed_answer = _parse_wrapped(gold), _parse_wrapped(answer)
+    parsed_gold, parsed_answer = _parse_wrapped(gold), _parse_answer(answer)
     if not parsed_gold:
         return UNPARSED_GOLD
     if _verify(parsed_gold, parsed_answer):
@@ -188,6 +198,47 @@ def _parse_wrapped(text: str) -> list[Any]:
     return _parse(line if _MATH_DELIMITER.search(line) else f"${line}$")
 
 
+@lru_cache(maxsize=4096)
+def _parse_answer(answer: str) -> list[Any]:
+    """Forms of an answer, none where it cannot be read."""
+    try:
+        return _parse(f"${_as_one_formula(_without_prose(answer))}$")
+    except MemoryError:
+        raise
+    except Exception:
+        return []
+
+
+def _without_prose(answer: str) -> str:
+    """The formula where an answer is one formula in dollars within words, else the whole answer.
+
+    Words with a digit, a symbol, or an "or" may be other guesses: then nothing is left out.
+    """
+    found = _ONE_FORMULA_IN_WORDS.fullmatch(answer)
+    if found is None or _OTHER_GUESS.search(found["before"] + found["after"]):
+        return answer
+    return found["formula"]
+
+
+def _as_one_formula(answer: str) -> str:
+    r"""The whole answer on one line, without delimiters and with commas for line breaks.
+
+    Of several formulas math-verify would take the last, of several lines the first: a list of guesses
+    would be judged by one of them. `\\` before a command is a doubled backslash (JSON).
+    """
+    depth = 0
+
+    def replacement(token: re.Match[str]) -> str:
+        nonlocal depth
+        depth += {r"\beg": 1, r"\end": -1}.get(token.group()[:4], 0)
+        if token.group() == "\\\\" and depth <= 0:
+            return "\\" if _COMMAND.match(line, token.end()) else " , "
+        return " " if token.group() in _DELIMITERS else token.group()
+
+    line = _OUTER_BREAKS.sub("", answer.replace("\n", " "))
+    return _TOKEN.sub(replacement, line).strip()
+
+
 def _parse(text: str) -> list[Any]:
     from math_verify import parse
 
@@ -199,9 +250,14 @@ def _parse(text: str) -> list[Any]:
 
 def _own_verdict(verifier: Callable[[str, str], Any], gold: str, response: str) -> str:
     verdict = verifier(gold, response)
-    if isinstance(verdict, bool):
+    if _is_truth_value(verdict):
         return Verdict.CORRECT if verdict else Verdict.WRONG
     return Verdict(verdict)
+
+
+def _is_truth_value(value: Any) -> bool:
+    """Whether it is a boolean, of Python, numpy or torch, or the number 0 or 1 in their integers."""
+    return (isinstance(value, numbers.Integral) or hasattr(value, "dtype")) and value in (0, 1)
 
 
 # --- the process ------------------------------------------------------------------------------------

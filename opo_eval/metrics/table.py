@@ -10,14 +10,13 @@ from opo_eval.errors import InputError
 from opo_eval.metrics.core import Metric, MetricSettings, ProblemSamples, Value
 from opo_eval.records import (
     Finish,
-    Grade,
     Group,
     Interval,
     MetricRow,
     MetricTable,
     Problem,
     ProblemStatistics,
-    Verdict,
+    verdicts_disagree,
 )
 from opo_eval.stats import Floats, bootstrap_intervals, ratio
 
@@ -177,10 +176,5 @@ def _count(group: Group) -> Counter[str]:
         counts["finish_unknown"] += sample.finish is None
         if grade is not None:
             counts[grade.verdict.value] += 1
-            counts["strict_lenient_disagree"] += _disagree(grade)
+            counts["strict_lenient_disagree"] += verdicts_disagree(grade.verdict, grade.lenient_verdict)
     return counts
-
-
-def _disagree(grade: Grade) -> bool:
-    strict, lenient = grade.verdict is Verdict.CORRECT, grade.lenient_verdict is Verdict.CORRECT
-    return grade.lenient_verdict is not None and strict != lenient

@@ -1,6 +1,7 @@
 """Strict extraction: every rule, then properties, then hostile sizes."""
 
 import re
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from opo_eval.errors import UsageError
 from opo_eval.grading import ANSWER_PLACES, extract_answer
-from opo_eval.grading.extract import MAX_ANSWER_CHARS, last_boxed
+from opo_eval.grading.extract import MAX_ANSWER_CHARS, MAX_SEARCHED_CHARS, last_boxed
 from opo_eval.records import Reason, Think
 
 THINK = {
@@ -194,6 +195,22 @@ def test_a_megabyte_of_anything_comes_to_an_end(where: str, piece: str) -> None:
 def test_a_megabyte_of_closed_nesting_gives_the_innermost() -> None:
     depth = 2**20 // len(r"\boxed{}")
     assert last_boxed(r"\boxed{" * depth + "5" + "}" * depth) == "5"
+
+
+def test_only_the_end_of_a_response_is_searched() -> None:
+    assert found(r"\boxed{5}" + "x" * (MAX_SEARCHED_CHARS - 9)) == "5"
+    assert found(r"\boxed{5}" + "x" * (MAX_SEARCHED_CHARS - 8)) is Reason.NO_ANSWER_FOUND
+    assert found(r"\boxed{5}" * MAX_SEARCHED_CHARS + r"\boxed{6}") == "6"
+
+
+def test_millions_of_open_braces_take_no_memory() -> None:
+    text = r"\boxed{5}\boxed{" + "{" * 2_000_000
+    tracemalloc.start()
+    try:
+        assert last_boxed(text) == "5"
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def found(response: str, *, think: Think = Think.NONE, where: str = "boxed") -> str | Reason:

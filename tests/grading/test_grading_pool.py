@@ -211,8 +211,10 @@ def test_start_makes_all_workers_ready(is_even) -> None:
     "settings, message",
     [
         ({"workers": 0}, "workers must be at least 1, not 0"),
-        ({"timeout_s": 0.0}, "timeout_s must be more than 0 seconds, not 0.0"),
-        ({"timeout_s": float("nan")}, "timeout_s must be more than 0 seconds, not nan"),
+        ({"timeout_s": 0.0}, "timeout_s must be more than 0 and at most 86400 seconds, not 0.0"),
+        ({"timeout_s": float("nan")}, "timeout_s must be more than 0 and at most 86400 seconds, not nan"),
+        ({"timeout_s": float("inf")}, "timeout_s must be more than 0 and at most 86400 seconds, not inf"),
+        ({"timeout_s": 86_401}, "timeout_s must be more than 0 and at most 86400 seconds, not 86401"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict, message: str) -> None:

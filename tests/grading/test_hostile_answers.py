@@ -1,12 +1,14 @@
 """Answers written to break a grader: each gets a verdict, nothing they say is done, and grading goes on."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from opo_eval.grading import Grader, Outcome
 from opo_eval.grading.grader import MAX_LENIENT_CHARS
+from opo_eval.grading.pool import Job
 from opo_eval.records import Reason, Verdict
 
 GOLD = "3"
@@ -42,6 +44,7 @@ ODDITIES = {
 
 LONG = {
     "digits in a box": r"\boxed{" + "7" * 2**20 + "}",
+    "fewer digits in a box": r"\boxed{" + "7" * 2**19 + "}",
     "digits without a box": "7" * 2**20,
     "digits below the lenient cap": "7" * MAX_LENIENT_CHARS,
     "open boxes": r"\boxed{" * (2**20 // 7),
@@ -68,12 +71,23 @@ def test_bomb_has_a_verdict_of_its_own(name: str, bombed: dict[str, Outcome]) ->
     assert (bombed[name].verdict, bombed[name].reason) == (Verdict.TIMED_OUT, Reason.TIME_LIMIT)
 
 
-def test_the_same_bomb_costs_its_time_once(impatient: Grader, bombed: dict[str, Outcome]) -> None:
-    assert_grades_on(impatient)
-    workers = impatient.pool.pids()
-    again = grade_all(impatient, {name: rf"and \boxed{{{bomb}}}" for name, bomb in BOMBS.items()})
-    assert again == bombed
-    assert impatient.pool.pids() == workers
+def test_what_ran_into_a_limit_is_tried_again_and_other_verdicts_are_not(
+    impatient: Grader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb, asked = rf"\boxed{{{BOMBS['factorial']}}}", []
+    responses = {"bomb": bomb, "same bomb": f"and {bomb}", "half": r"\boxed{0.5}"}
+    first = grade_all(impatient, responses)
+    run = impatient.pool.run
+    monkeypatch.setattr(impatient.pool, "run", lambda jobs: run(recorded(jobs, asked)))
+    assert grade_all(impatient, responses) == first
+    assert [job.text for job in asked] == [BOMBS["factorial"]]
+    assert first["bomb"].verdict is first["same bomb"].verdict is Verdict.TIMED_OUT
+
+
+def recorded(jobs: Iterable[Job], asked: list[Job]) -> list[Job]:
+    jobs = list(jobs)
+    asked.extend(jobs)
+    return jobs
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +117,8 @@ def long_ones(grader: Grader) -> dict[str, Outcome]:
 @pytest.mark.parametrize(
     "name, reason, lenient",
     [
-        ("digits in a box", Reason.ANSWER_TOO_LONG, Verdict.GRADER_ERROR),
+        ("digits in a box", Reason.NO_ANSWER_FOUND, Verdict.GRADER_ERROR),
+        ("fewer digits in a box", Reason.ANSWER_TOO_LONG, Verdict.GRADER_ERROR),
         ("digits without a box", Reason.NO_ANSWER_FOUND, Verdict.GRADER_ERROR),
         ("digits below the lenient cap", Reason.NO_ANSWER_FOUND, Verdict.GRADER_ERROR),
         ("open boxes", Reason.NO_ANSWER_FOUND, Verdict.GRADER_ERROR),

@@ -1,16 +1,24 @@
 """The user's own grader: any callable, judged by what it returns."""
 
+import importlib
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import numpy as np
 import pytest
+import torch
 
-from opo_eval.grading import Grader, Outcome, grade_answers
+from opo_eval.errors import InputError
+from opo_eval.grading import Grader, Outcome, grade_answers, worker
+from opo_eval.grading.run import load_verifier
 from opo_eval.records import Reason, Verdict
 
 OWN = Reason.OWN_VERIFIER
@@ -74,11 +82,31 @@ def test_a_verdict_is_taken_as_it_is() -> None:
 
 
 def test_anything_else_is_an_error_and_not_a_verdict() -> None:
-    values = {"none": None, "one": 1, "float": 0.5, "word": "right", "list": [], "tuple": (True,)}
+    values = {
+        "none": None,
+        "two": 2,
+        "float": 0.5,
+        "array": np.array([True, False]),
+        "word": "right",
+        "list": [],
+        "tuple": (True,),
+    }
     items = [("", name) for name in values]
     assert verdicts(lambda _, name: values[name], items) == [
         (Verdict.GRADER_ERROR, Reason.VERIFIER_RAISED)
     ] * len(values)
+
+
+@pytest.mark.parametrize("kind", [bool, int, np.bool_, np.int64, np.array, torch.tensor])
+def test_booleans_of_any_library_are_verdicts(kind: Callable[[bool], Any]) -> None:
+    assert worker._own_verdict(lambda *_: kind(True), "", "") is Verdict.CORRECT
+    assert worker._own_verdict(lambda *_: kind(False), "", "") is Verdict.WRONG
+
+
+@pytest.mark.parametrize("value", [np.float64(0.5), np.int64(2), torch.tensor(0.5), "True", 1.0])
+def test_numbers_in_between_are_none(value: Any) -> None:
+    with pytest.raises(ValueError, match="not a valid Verdict"):
+        worker._own_verdict(lambda *_: value, "", "")
 
 
 def test_each_way_to_fail_has_its_reason() -> None:
@@ -130,9 +158,71 @@ def test_it_may_do_what_the_answers_may_not(tmp_path) -> None:
 
 def test_the_signature_names_it() -> None:
     with Grader(verifier=ends_with, timeout_s=2.5) as grader:
-        assert grader.signature == "own:ends_with|limit:2.5s"
+        assert re.fullmatch(rf"own:{__name__}\.ends_with:[0-9a-f]{{8}}\|limit:2\.5s", grader.signature)
     with Grader(verifier=EndsWith(" ")) as grader:
-        assert grader.signature == "own:EndsWith|limit:5s"
+        assert re.fullmatch(rf"own:{__name__}\.EndsWith:[0-9a-f]{{8}}\|limit:5s", grader.signature)
+
+
+def test_the_signature_tells_verifiers_of_one_name_apart(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    bodies = ["return True", "return gold in {'a', 'b', response}", "return True"]
+    one, other, same = (signature_of(file, f"def f(gold, response):\n    {body}\n") for body in bodies)
+    assert one == same != other
+    assert Grader(verifier=EndsWith(" ")).signature != Grader(verifier=EndsWith("")).signature
+    assert Grader(verifier=ends_within(5)).signature != Grader(verifier=ends_within(6)).signature
+
+
+def test_the_signature_is_the_same_in_every_process(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    here = signature_of(file, "def f(gold, response):\n    return gold in {'a', 'b', 'c', 'd'}\n")
+    code = (
+        "import sys; from opo_eval.grading.run import Grader, load_verifier; "
+        "print(Grader(verifier=load_verifier(sys.argv[1])).signature)"
+    )
+    for seed in "123":
+        command = [sys.executable, "-c", code, f"{file}:f"]
+        done = subprocess.run(
+            command, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True
+        )
+        assert done.stdout.strip() == here, done.stderr
+
+
+def test_a_file_does_not_stand_in_for_a_module_of_python(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("def f(gold, response):\n    return True\n")
+    before = sys.modules["json"]
+    assert verdicts(load_verifier(f"{tmp_path / 'json.py'}:f"), [("", "")]) == [(Verdict.CORRECT, OWN)]
+    assert sys.modules["json"] is before
+
+
+@pytest.mark.parametrize(
+    "code, said",
+    [
+        ("def f(:", "SyntaxError"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise ValueError('one\\ntwo')", "ValueError: one two"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_verifier_that_cannot_be_imported_is_one_sentence(
+    code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_one.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("broken_one.py:f", "broken_one:f"):
+        with pytest.raises(InputError, match=rf"'broken_one(\.py)?' of --verifier cannot .*{said}") as error:
+            load_verifier(name)
+        assert "\n" not in str(error.value)
+
+
+def ends_within(characters: int) -> Callable[[str, str], bool]:
+    return lambda gold, response: gold in response[-characters:]
+
+
+def signature_of(file: Path, code: str) -> str:
+    file.write_text(code)
+    importlib.invalidate_caches()
+    return Grader(verifier=load_verifier(f"{file}:f")).signature
 
 
 def verdicts(

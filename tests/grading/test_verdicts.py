@@ -46,7 +46,7 @@ def test_every_reason_belongs_to_one_verdict() -> None:
     assert len(by_workers) == len(grader_module._STRICT)
     known = [by_workers, FOUND_BY_EXTRACTION, FOUND_BY_FAST_PATHS]
     reasons = Counter(reason for table in known for reason in table)
-    assert reasons == Counter({*Reason} - {Reason.OWN_VERIFIER, Reason.SOURCE})
+    assert reasons == Counter({*Reason} - {Reason.OWN_VERIFIER, Reason.VERIFIER_RAISED, Reason.SOURCE})
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def outcomes() -> dict[str, Outcome]:
         Reason.EMPTY_ANSWER: ("25", r"25 \boxed{}"),
         Reason.ANSWER_TOO_LONG: ("25", r"\boxed{" + "2" * 10_001 + "}"),
         Reason.UNPARSED_GOLD: ("$$", r"\boxed{25}"),
-        Reason.VERIFIER_RAISED: (r"\frac{1}{2}", r"\boxed{" + "2" * 9_000 + "}"),
+        Reason.COMPARISON_RAISED: (r"x \neq 3", r"\boxed{x < 3}"),
     }
     with Grader(workers=1, timeout_s=30.0) as grader:
         return dict(grader.grade((reason, *item) for reason, item in items.items()))
@@ -111,12 +111,19 @@ def test_lenient_is_left_out_where_it_is_not_wanted() -> None:
         (["1"], {"think": "yes"}, UsageError, "think cannot be 'yes': choose one of tagged, prefilled, none"),
         (["1"], {"where": "end"}, UsageError, "no answer place 'end': choose one of boxed, answer-tag"),
         (["1"], {"workers": 0}, UsageError, "workers must be at least 1, not 0"),
+        (["1"], {"timeout_s": float("inf")}, UsageError, "timeout_s must be more than 0 and at most 86400"),
+        ([5], {}, UsageError, r"golds\[0\] is of type int: give text \(str\)"),
         ([" "], {}, InputError, "a gold is empty: every problem needs an answer"),
     ],
 )
 def test_wrong_calls_are_one_sentence(golds: list[str], settings: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         grade_answers(golds, ["1"], **settings)
+
+
+def test_a_response_that_is_not_text_is_named() -> None:
+    with pytest.raises(UsageError, match=r"responses\[1\] is of type NoneType: .* '' for no response"):
+        grade_answers(["1", "2"], ["1", None])
 
 
 @pytest.mark.parametrize("fast_paths", [True, False])
@@ -132,12 +139,20 @@ def test_nothing_to_grade_is_nothing() -> None:
 def test_the_signature_says_what_a_verdict_depends_on() -> None:
     signatures = {
         Grader(**settings).signature
-        for settings in ({}, {"think": "none"}, {"where": "hash"}, {"timeout_s": 2.0}, {"think": Think.NONE})
+        for settings in (
+            {},
+            {"think": "none"},
+            {"where": "hash"},
+            {"timeout_s": 2.0},
+            {"think": Think.NONE},
+            {"lenient": False},
+        )
     }
     libraries = f"math-verify:{version('math-verify')}"
     assert signatures == {
-        f"strict:1|at:boxed|think:tagged|limit:5s|{libraries}",
-        f"strict:1|at:boxed|think:none|limit:5s|{libraries}",
-        f"strict:1|at:hash|think:tagged|limit:5s|{libraries}",
-        f"strict:1|at:boxed|think:tagged|limit:2s|{libraries}",
+        f"strict:1|at:boxed|think:tagged|lenient:500000|limit:5s|{libraries}",
+        f"strict:1|at:boxed|think:none|lenient:500000|limit:5s|{libraries}",
+        f"strict:1|at:hash|think:tagged|lenient:500000|limit:5s|{libraries}",
+        f"strict:1|at:boxed|think:tagged|lenient:500000|limit:2s|{libraries}",
+        f"strict:1|at:boxed|think:tagged|lenient:no|limit:5s|{libraries}",
     }
