@@ -62,7 +62,8 @@ class Study:
         self._opo_eval("grade", str(RUNS), "--answer", "answer-tag", "--timeout", "60", *lenient)
         _check_published()
         rows = [row for found in find_runs(RUNS) for row in _disagreements(found)]
-        _write(rows)
+        # Verdicts are written as they come in, in no particular order.
+        _write(sorted(rows, key=lambda row: (*list(row.values())[:3], int(row["sample"]))))
         self._opo_eval("compare", str(RUNS), "--name", "comparison", "--out", str(REPORT))
 
     def _columns(self) -> list[str]:

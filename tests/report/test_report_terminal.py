@@ -29,7 +29,7 @@ def test_the_table_shows_metrics_then_counts() -> None:
         "32 samples = 20 correct + 7 wrong + 3 no answer + 1 timed out + 1 grader error\n"
         "problems: 4; problems with fewer samples than others: 0; strict and lenient\n"
         "  verdict disagree: 0; truncated: 0; end unknown: 0; empty: 0; problems without\n"
-            "  samples: 0\n"
+        "  samples: 0\n"
         "rep_5: undefined on 2 samples, which the value leaves out\n"
         "tokens: undefined on every problem"
     )
