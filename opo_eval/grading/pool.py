@@ -86,6 +86,7 @@ class GradingPool:
         self._queue: deque[_Task] = deque()
         self._one_at_a_time = threading.Lock()
         self._running_in: int | None = None
+        self._failed_starts = 0
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[int, str]]:
         """Yield (position of the job, its outcome) as the workers finish, in no particular order.
@@ -226,7 +227,7 @@ class GradingPool:
         if "failed" in reply:
             self._give_up(reply["failed"])
         if "ready" in reply:
-            worker.ready = True
+            worker.ready, self._failed_starts = True, 0
             return
         worker.done += 1
         worker.last_mb = reply["resident_mb"]
@@ -243,16 +244,19 @@ class GradingPool:
 
     def _bury(self, worker: _Worker) -> Iterator[tuple[int, str]]:
         if not worker.ready:
-            self._give_up(f"it ended with status {worker.process.wait()}")
-        first = worker.tasks[0]
-        first.attempts += 1
-        if first.attempts == _ATTEMPTS:
-            yield worker.tasks.popleft().number, DIED
+            self._failed_starts += 1
+            if self._failed_starts == _ATTEMPTS:
+                self._give_up(f"it ended with status {worker.process.wait()}")
+        else:
+            worker.tasks[0].attempts += 1
+            if worker.tasks[0].attempts == _ATTEMPTS:
+                yield worker.tasks.popleft().number, DIED
         self._replace(worker)
 
     def _give_up(self, why: str) -> NoReturn:
         """End all workers where one cannot start: the others are no better off, nor is the next run."""
         self.close()
+        self._failed_starts = 0
         raise OpoEvalError(
             f"a grading worker did not start ({why}): check that math-verify, and what a verifier of your "
             f"own imports, can be imported by {sys.executable}"

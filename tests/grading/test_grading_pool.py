@@ -75,6 +75,37 @@ def test_killing_a_worker_within_an_item_loses_nothing(tmp_path: Path) -> None:
     assert outcomes == {0: "correct", 1: "correct"}
 
 
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_worker_killed_while_it_starts_is_replaced(
+    n_workers: int, is_even, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with GradingPool(workers=n_workers, verifier=is_even) as pool:
+        kill_while_starting(pool, 1, monkeypatch)
+        assert dict(pool.run(QUESTIONS)) == PARITY
+
+
+def test_workers_that_are_all_killed_while_they_start_are_an_error(
+    is_even, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with GradingPool(workers=1, verifier=is_even) as pool:
+        kill_while_starting(pool, 2, monkeypatch)
+        with pytest.raises(OpoEvalError, match=r"did not start \(it ended with status -9\)"):
+            list(pool.run(QUESTIONS))
+        assert dict(pool.run(QUESTIONS)) == PARITY
+
+
+def kill_while_starting(pool: GradingPool, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    spawn, doomed = pool._spawn, iter(range(n))
+
+    def spawn_doomed():
+        worker = spawn()
+        if next(doomed, None) is not None:
+            os.kill(worker.process.pid, signal.SIGKILL)
+        return worker
+
+    monkeypatch.setattr(pool, "_spawn", spawn_doomed)
+
+
 def test_an_item_that_two_workers_die_of_is_given_up_and_the_rest_goes_on() -> None:
     def die_of_poison(_: str, text: str) -> bool:
         if text == "poison":

@@ -11,7 +11,11 @@ from opo_eval.grading import grader as grader_module
 from opo_eval.grading.pool import DIED, TIMED_OUT
 from opo_eval.records import Reason, Think, Verdict
 
-WORKER_OUTCOMES = {value for name, value in vars(worker).items() if name.isupper() and isinstance(value, str)}
+WORKER_OUTCOMES = {
+    value
+    for name, value in vars(worker).items()
+    if name.isupper() and not name.startswith("_") and isinstance(value, str)
+}
 POOL_OUTCOMES = {DIED, TIMED_OUT}
 FOUND_BY_EXTRACTION = {
     Reason.EMPTY_RESPONSE: Verdict.NO_ANSWER,
