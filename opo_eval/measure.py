@@ -1,7 +1,6 @@
 """A run directory → its table of metrics."""
 
-from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import orjson
@@ -10,10 +9,13 @@ from opo_eval.errors import InputError, StoreError, UsageError
 from opo_eval.metrics import METRICS
 from opo_eval.metrics.core import MetricSettings
 from opo_eval.metrics.table import measure_groups
-from opo_eval.records import Group, MetricTable
-from opo_eval.store import RunDir, write_atomically
+from opo_eval.progress import Progress
+from opo_eval.records import MetricTable
+from opo_eval.store import RunDir, RunIndex, write_atomically
 
 METRICS_SCHEMA = "opo_eval.metrics/1"
+_SHORT_S = 3.0
+"""What takes less shows no progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,49 +33,63 @@ class MeasureOptions:
     rep_order: int = 5
     think_section: bool = True
     """Whether diversity is measured on texts with their think section."""
+    cluster: str | None = None
+    """A tag, such as the exam: intervals over problems like these draw its problems together."""
 
 
-def measure_run(
-    run: RunDir, options: MeasureOptions | None = None, *, only: Collection[str] | None = None
+def measure_run(run: RunDir, options: MeasureOptions | None = None, *, quiet: bool = False) -> MetricTable:
+    """`measure_index` of what the run holds now."""
+    return measure_index(run.index(), options, quiet=quiet)
+
+
+def measure_index(
+    index: RunIndex,
+    options: MeasureOptions | None = None,
+    *,
+    only: Collection[str] | None = None,
+    quiet: bool = False,
 ) -> MetricTable:
     """Measure a run at n samples a problem (see `MeasureOptions.n`); texts are read problem by problem.
 
     only: ids of the problems to measure; default: all that have samples. Without any grades only what
-    needs none is measured. Raises StoreError where some samples lack a grade, InputError where n is more
-    than a problem has, UsageError for n below 1.
+    needs none is measured. A long measurement shows its progress unless it is to be `quiet`. Raises
+    StoreError where some samples lack a grade, InputError where n is more than a problem has, UsageError
+    for n below 1.
     """
     options = options or MeasureOptions()
-    grader = choose_grader(run, options.grader)
+    asked = samples_by_problem(index, only)
+    grader = choose_grader(index, options.grader)
+    if grader:
+        _refuse_ungraded(index, grader, asked)
     settings = MetricSettings(
-        n=samples_per_problem(run, only) if options.n is None else options.n,
+        n=min(asked.values()) if options.n is None else options.n,
         tokenize=options.tokenize,
         max_order=options.max_order,
         smooth=options.smooth,
         references=options.references,
         rep_order=options.rep_order,
-        think=run.manifest.settings.think,
+        think=index.run.manifest.settings.think,
         think_section=options.think_section,
         grader=grader or "none",
-        sampling=_sampling_signature(run),
+        sampling=_sampling_signature(index.run),
     )
     metrics = {name: metric for name, metric in METRICS.items() if grader or not metric.needs_grades}
-    groups = (g for g in _graded_groups(run, grader) if only is None or g.problem.id in only)
-    table = measure_groups(groups, settings, metrics)
-    missing = len(run.problems()) - len(samples_by_problem(run))
+    with Progress(
+        f"measuring {index.run.path}", len(asked), unit="problems", quiet=quiet, after_s=_SHORT_S
+    ) as progress:
+        groups = progress.watch(index.groups(grader, asked))
+        table = measure_groups(groups, settings, metrics, cluster=options.cluster)
+    missing = len(index.problems) - len(index.samples)
     return replace(table, counts={**table.counts, "problems_without_samples": missing})
 
 
-def samples_by_problem(run: RunDir) -> Counter[str]:
-    """How many samples each problem has that has any. Raises InputError where none has."""
-    counts = Counter(problem_id for problem_id, _ in run.sample_keys())
-    if not counts:
-        raise InputError(f"{run.path} has no samples yet: run `opo-eval sample` or `opo-eval import` first")
-    return counts
-
-
-def samples_per_problem(run: RunDir, only: Collection[str] | None = None) -> int:
-    """The smallest number of samples that a problem (of `only`) with any has."""
-    return min(n for problem, n in samples_by_problem(run).items() if only is None or problem in only)
+def samples_by_problem(index: RunIndex, only: Collection[str] | None = None) -> dict[str, int]:
+    """How many samples each problem (of `only`) has that has any. Raises InputError where none has."""
+    if not index.samples:
+        raise InputError(
+            f"{index.run.path} has no samples yet: run `opo-eval sample` or `opo-eval import` first"
+        )
+    return {name: len(places) for name, places in index.samples.items() if only is None or name in only}
 
 
 def _sampling_signature(run: RunDir) -> str:
@@ -83,12 +99,12 @@ def _sampling_signature(run: RunDir) -> str:
     return f"T:{drawn.temperature:g}|top_p:{drawn.top_p:g}|top_k:{drawn.top_k}|max_tokens:{drawn.max_tokens}"
 
 
-def choose_grader(run: RunDir, wanted: str | None) -> str | None:
+def choose_grader(index: RunIndex, wanted: str | None) -> str | None:
     """Signature of the grader whose verdicts count; None where nobody graded.
 
     Raises UsageError where `wanted` is part of no signature or of several.
     """
-    counts = Counter(grade.grader for grade in run.grades())
+    counts = {grader: sum(map(len, of.values())) for grader, of in index.grades.items()}
     graders = list(counts)
     if wanted is None:
         # A later grading that was interrupted does not take the place of a complete one.
@@ -99,7 +115,8 @@ def choose_grader(run: RunDir, wanted: str | None) -> str | None:
     if len(fitting) != 1:
         found = ", ".join(graders) or "none"
         raise UsageError(
-            f"--grader {wanted!r} fits {len(fitting)} graders of {run.path}: it has to fit one of: {found}"
+            f"--grader {wanted!r} fits {len(fitting)} graders of {index.run.path}: it has to fit one of: "
+            f"{found}"
         )
     return fitting[0]
 
@@ -110,13 +127,14 @@ def write_metrics(run: RunDir, table: MetricTable) -> None:
     write_atomically(run.path / "metrics.json", orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
-def _graded_groups(run: RunDir, grader: str | None) -> Iterator[Group]:
-    for group in run.groups(grader):
-        missing = sum(graded.grade is None for graded in group.samples)
-        if grader and missing:
+def _refuse_ungraded(index: RunIndex, grader: str, problem_ids: Collection[str]) -> None:
+    for problem in index.problems:
+        samples, graded = index.samples.get(problem.id, {}), index.grades[grader].get(problem.id, {})
+        missing = len(samples.keys() - graded.keys())
+        if missing and problem.id in problem_ids:
+            path = index.run.path
             raise StoreError(
-                f"{missing} of {len(group.samples)} samples of problem {group.problem.source_id} in "
-                f"{run.path} have no grade by {grader}: run `opo-eval grade {run.path}` with the settings "
-                "that this names, or choose another grader with --grader"
+                f"{missing} of {len(samples)} samples of problem {problem.source_id} in {path} have no grade "
+                f"by {grader}: run `opo-eval grade {path}` with the settings that this names, or choose "
+                "another grader with --grader"
             )
-        yield group

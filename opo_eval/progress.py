@@ -13,19 +13,20 @@ _LINE_EVERY_S = 10.0
 class Progress:
     """Counts done work on standard error; a context manager. `quiet` shows nothing."""
 
-    def __init__(self, what: str, total: int, *, unit: str = "", quiet: bool = False) -> None:
-        self.what, self.total, self.unit, self.quiet = what, total, unit, quiet
+    def __init__(
+        self, what: str, total: int, *, unit: str = "", quiet: bool = False, after_s: float = 0.0
+    ) -> None:
+        """after_s: what is done within so many seconds shows nothing."""
+        self.what, self.total, self.unit, self.quiet, self.after_s = what, total, unit, quiet, after_s
         self.done = 0
         self._started = self._last_line = time.monotonic()
-        self._bar = None if quiet or not sys.stderr.isatty() else _Bar(what, total)
+        self._bar: _Bar | None = None
+        self._show()
 
     def advance(self, n: int = 1) -> None:
         """Say that n more are done."""
         self.done += n
-        if self._bar:
-            self._bar.advance(n)
-        elif not self.quiet and time.monotonic() - self._last_line > _LINE_EVERY_S:
-            self._say()
+        self._show()
 
     def watch(self, items: Iterable[Item]) -> Iterator[Item]:
         """Pass items through, counting each once it has been worked on."""
@@ -41,7 +42,19 @@ class Progress:
     ) -> None:
         if self._bar:
             self._bar.close()
-        elif not self.quiet and self.done:
+        elif self.done and self._is_shown():
+            self._say()
+
+    def _is_shown(self) -> bool:
+        return not self.quiet and time.monotonic() - self._started >= self.after_s
+
+    def _show(self) -> None:
+        if not self._is_shown():
+            return
+        if sys.stderr.isatty():
+            self._bar = self._bar or _Bar(self.what, self.total)
+            self._bar.show(self.done)
+        elif self.done < self.total and time.monotonic() - self._last_line > _LINE_EVERY_S:
             self._say()
 
     def _say(self) -> None:
@@ -75,8 +88,8 @@ class _Bar:
         self._progress.start()
         self._task = self._progress.add_task(what, total=total, rate="")
 
-    def advance(self, n: int) -> None:
-        self._progress.advance(self._task, n)
+    def show(self, done: int) -> None:
+        self._progress.update(self._task, completed=done)
         speed = self._progress.tasks[0].speed
         if speed:
             self._progress.update(self._task, rate=f"{speed:.1f}/s")

@@ -232,9 +232,15 @@ class MetricRow:
     subset: str
     """`all`, or a tag and its value: `level=3`."""
     metric: str
+    family: str
+    """The entry of `METRICS` that gives it: `pass@k` for every `pass@3`."""
     value: float
     interval: Interval | None
-    """None with fewer than two problems."""
+    """Over problems like these; None with fewer than two problems, or where all problems are alike."""
+    interval_these: Interval | None = None
+    """Over new samples of these problems; None where the metric does not give it, as pass@n cannot."""
+    band: Interval | None = None
+    """For pass@k and pass^k, over problems like these: holds for all k of the curve at once."""
     unit: Unit
     better: Better
     n_problems: int
@@ -257,8 +263,25 @@ class ProblemStatistics:
     metric: str
     numerators: tuple[float, ...]
     denominators: tuple[float, ...]
+    spreads: tuple[tuple[float, float, float], ...] | None = None
+    """How the pair varies with new samples: variance of the numerator, its covariance with the
+    denominator, variance of the denominator; None where the metric does not give it."""
     n_samples: tuple[int, ...]
     n_samples_left_out: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleOutcomes:
+    """What every sample came to, without its text: one entry a sample in each field."""
+
+    problem: tuple[int, ...]
+    """Place in the table's `problem_ids`."""
+    index: tuple[int, ...]
+    verdict: tuple[Verdict | None, ...]
+    """None where nobody graded."""
+    finish: tuple[Finish | None, ...]
+    characters: tuple[int, ...]
+    tokens: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,15 +293,22 @@ class MetricTable:
     n: int
     """Samples a problem that are compared: the smallest number that any problem has."""
     problem_ids: tuple[str, ...]
+    cluster: str | None = None
+    """The tag by which intervals draw problems together; None: each problem is drawn alone."""
+    clusters: tuple[str, ...] | None = None
+    """The value of that tag for each problem."""
     rows: tuple[MetricRow, ...]
     statistics: tuple[ProblemStatistics, ...]
+    outcomes: SampleOutcomes
     counts: Mapping[str, int]
     """Problems, samples, every verdict, disagreements of strict and lenient, and the like."""
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    """Family → what its numbers are, in plain sentences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """`b` minus `a` on the problems that both have."""
+    """`b` minus `a` on the problems that both have: two checkpoints, or two arms of several seeds each."""
 
     benchmark: str
     metric: str
@@ -288,9 +318,24 @@ class Comparison:
     value_b: float
     delta: float
     interval: Interval | None
+    """Over problems like these; of arms, over training seeds and problems like these."""
+    interval_these: Interval | None = None
+    """Over new samples of these problems; None where the metric does not give it, and for arms."""
+    band: Interval | None = None
+    """For pass@k and pass^k, over problems like these: holds for all k of the curve at once."""
+    p_value: float | None = None
+    """Two-sided, of no difference; None with fewer than two problems."""
+    p_adjusted: float | None = None
+    """By Holm over the family of the comparison; None for a metric outside it."""
+    mde80: float | None = None
+    """The true difference that a test at 5 % would find with 80 % power; None where nothing varies."""
+    problems_needed: int | None = None
+    """How many problems like these would tell a true difference of this size, with 80 % power."""
     unit: Unit
     better: Better
     n_problems: int
+    n_train_seeds: int = 1
+    """Of the arm that has fewer; 1 where two checkpoints are compared."""
     signature: str
 
 
@@ -370,8 +415,7 @@ def _converter(name: str, hint: Any) -> Callable[[Any], Any]:
         inner = _converter(name, next(a for a in arguments if a is not type(None)))
         return lambda value: None if value is None else inner(value)
     if origin is tuple:
-        element = _converter(name, arguments[0])
-        return lambda value: tuple(element(v) for v in _expect(name, list, value))
+        return _tuple_converter(name, arguments[0])
     if origin is not None:
         return lambda value: dict(_expect(name, dict, value))
     if isinstance(hint, type) and is_dataclass(hint):
@@ -381,6 +425,18 @@ def _converter(name: str, hint: Any) -> Callable[[Any], Any]:
     if hint is float:
         return lambda value: float(_expect(name, (int, float), value))
     return lambda value: _expect(name, hint, value)
+
+
+def _tuple_converter(name: str, kind: Any) -> Callable[[Any], Any]:
+    element = _converter(name, kind)
+
+    def convert(value: Any) -> tuple[Any, ...]:
+        # A response has tens of thousands of token ids: one look at all their types spares one at each.
+        if set(map(type, _expect(name, list, value))) == {kind}:
+            return tuple(value)
+        return tuple(map(element, value))
+
+    return convert
 
 
 def _expect(name: str, kind: Any, value: Any) -> Any:

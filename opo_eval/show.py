@@ -6,10 +6,11 @@ Responses are hostile: control characters, which could drive the terminal, are s
 import shutil
 import textwrap
 from collections import Counter
+from collections.abc import Iterable
 
 from opo_eval.errors import InputError
 from opo_eval.measure import choose_grader
-from opo_eval.records import GradedSample, Group, Problem, Verdict
+from opo_eval.records import Grade, GradedSample, Problem, Verdict
 from opo_eval.store import RunDir
 from opo_eval.wording import nearest, some_of
 
@@ -18,14 +19,15 @@ _LONGEST_RESPONSE = 4_000
 
 def show_problems(run: RunDir, grader: str | None = None) -> str:
     """One line a problem: its own id, how many samples were correct, and how it begins."""
-    chosen = choose_grader(run, grader)
-    groups = list(run.groups(chosen))
-    width = max((len(_one_line(group.problem.source_id)) for group in groups), default=0)
+    index = run.index()
+    chosen = choose_grader(index, grader)
+    sampled = [problem for problem in index.problems if problem.id in index.samples]
+    width = max((len(_one_line(problem.source_id)) for problem in sampled), default=0)
     settings = run.manifest.settings
     lines = [_one_line(f"{settings.checkpoint.name} on {settings.benchmark}, graded by {chosen or 'nobody'}")]
-    for group in groups:
-        begin = _one_line(group.problem.prompt)
-        line = f"{_one_line(group.problem.source_id):{width}}  {_score(group):>8}  {begin}"
+    for problem in sampled:
+        score = _score(len(index.samples[problem.id]), index.grades_of(problem.id, chosen))
+        line = f"{_one_line(problem.source_id):{width}}  {score:>8}  {_one_line(problem.prompt)}"
         lines.append(textwrap.shorten(line, _width(), placeholder=" ...") if len(line) > _width() else line)
     return "\n".join(lines)
 
@@ -36,11 +38,11 @@ def show_problem(run: RunDir, wanted: str, grader: str | None = None) -> str:
     Raises InputError where `wanted` is no problem of the run, or part of several.
     """
     problem = find_problem(run, wanted)
-    chosen = choose_grader(run, grader)
+    index = run.index()
     parts = [_heading(problem)]
-    for group in run.groups(chosen):
-        if group.problem.id == problem.id:
-            parts += [f"{_score(group)} correct", *map(_sample, group.samples)]
+    for group in index.groups(choose_grader(index, grader), only={problem.id}):
+        score = _score(len(group.samples), (graded.grade for graded in group.samples if graded.grade))
+        parts += [f"{score} correct", *map(_sample, group.samples)]
     return "\n\n".join(parts if len(parts) > 1 else [*parts, "no samples of this problem yet"])
 
 
@@ -80,11 +82,9 @@ def _heading(problem: Problem) -> str:
     return visible(f"{problem.source_id}  [{problem.id}]{tags}\n\n{problem.prompt}\n\ngold: {problem.answer}")
 
 
-def _score(group: Group) -> str:
-    verdicts = Counter(graded.grade.verdict for graded in group.samples if graded.grade)
-    if not verdicts:
-        return f"?/{len(group.samples)}"
-    return f"{verdicts[Verdict.CORRECT]}/{len(group.samples)}"
+def _score(n_samples: int, grades: Iterable[Grade]) -> str:
+    verdicts = Counter(grade.verdict for grade in grades)
+    return f"{verdicts[Verdict.CORRECT] if verdicts else '?'}/{n_samples}"
 
 
 def _sample(graded: GradedSample) -> str:

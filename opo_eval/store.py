@@ -19,9 +19,10 @@ import re
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -77,8 +78,9 @@ def _advice(error: OSError) -> str:
 class RecordFile:
     """An append-only JSONL file of one kind of record, with its schema version in the first line."""
 
-    def __init__(self, path: Path, kind: str, record: type, key: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, kind: str, record: type, key: Mapping[str, type]) -> None:
         self.path, self.kind, self.record, self.key = path, kind, record, key
+        """key: the fields, and their types, whose values may occur together only once in the file."""
 
     @property
     def header(self) -> dict[str, str]:
@@ -91,28 +93,25 @@ class RecordFile:
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the records in the order in which they were written; an absent file has none."""
-        for number, _, row in self._rows():
-            yield self._record(number, row)
+        for place, row in self._rows():
+            yield self._record(place, row)
 
     def places(self) -> dict[tuple[Any, ...], int]:
         """Where each key's line begins, in bytes, without building records."""
         places: dict[tuple[Any, ...], int] = {}
-        for number, offset, row in self._rows():
-            try:
-                key = tuple(row[name] for name in self.key)
-            except KeyError as error:
-                raise self._damaged(number, f"no field {error}") from None
+        for place, row in self._rows():
+            key = self._key(place, row)
             if key in places:
-                raise self._damaged(number, f"it repeats {_spell(self.key, key)}")
-            places[key] = offset
+                raise self._damaged(place, f"it repeats {_spell(self.key, key)}")
+            places[key] = place
         return places
 
-    def read_at(self, offsets: Iterable[int]) -> Iterator[Any]:
+    def read_at(self, places: Iterable[int]) -> Iterator[Any]:
         """Yield the records whose lines begin at these places."""
         with _explained("read", self.path), self.path.open("rb") as lines:
-            for offset in offsets:
-                lines.seek(offset)
-                yield self._record(0, orjson.loads(lines.readline()))
+            for place in places:
+                lines.seek(place)
+                yield self._record(place, self._parse(place, lines.readline()))
 
     def repair(self) -> str | None:
         """Cut off a torn last line and say what was cut, or return None where nothing is torn."""
@@ -125,38 +124,46 @@ class RecordFile:
             "and that record will be made again"
         )
 
-    def _record(self, number: int, row: dict[str, Any]) -> Any:
+    def _record(self, place: int, row: dict[str, Any]) -> Any:
         try:
             return from_dict(self.record, row)
         except ValueError as error:
-            raise self._damaged(number, str(error)) from None
+            raise self._damaged(place, str(error)) from None
 
-    def _rows(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
-        """Yield (line number, place in bytes, row) of every complete line after the header."""
-        offset = 0
+    def _key(self, place: int, row: dict[str, Any]) -> tuple[Any, ...]:
+        for name, kind in self.key.items():
+            if name not in row:
+                raise self._damaged(place, f"no field {name!r}")
+            if not isinstance(row[name], kind):
+                raise self._damaged(place, f"{self.record.__name__}.{name} cannot be {row[name]!r:.80}")
+        return tuple(row[name] for name in self.key)
+
+    def _rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield (place in bytes, row) of every complete line after the header."""
+        place = 0
         with _explained("read", self.path), suppress(FileNotFoundError), self.path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
+            for line in lines:
                 if not line.endswith(b"\n"):
                     warnings.warn(
-                        f"{self.path}:{number}: incomplete last line passed over",
+                        f"{self._line(place)}: incomplete last line passed over",
                         TornTailWarning,
                         stacklevel=3,
                     )
                     return
-                row = self._parse(number, line)
-                if number == 1:
+                row = self._parse(place, line)
+                if place == 0:
                     self._check_header(row)
                 else:
-                    yield number, offset, row
-                offset += len(line)
+                    yield place, row
+                place += len(line)
 
-    def _parse(self, number: int, line: bytes) -> dict[str, Any]:
+    def _parse(self, place: int, line: bytes) -> dict[str, Any]:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise self._damaged(number, f"not JSON ({error})") from None
+            raise self._damaged(place, f"not JSON ({error})") from None
         if not isinstance(row, dict):
-            raise self._damaged(number, "not an object")
+            raise self._damaged(place, "not an object")
         return row
 
     def _check_header(self, row: dict[str, Any]) -> None:
@@ -166,10 +173,17 @@ class RecordFile:
                 f"{self.header['schema']!r}: use the version that wrote it"
             )
 
-    def _damaged(self, number: int, what: str) -> StoreError:
+    def _damaged(self, place: int, what: str) -> StoreError:
         return StoreError(
-            f"{self.path}:{number} is damaged: {what}; restore the file or delete that line and run again"
+            f"{self._line(place)} is damaged: {what}; restore the file or delete that line and run again"
         )
+
+    def _line(self, place: int) -> str:
+        """The file and the number of the line that begins there."""
+        with self.path.open("rb") as lines:
+            ends = accumulate(map(len, lines))
+            number = next((number for number, end in enumerate(ends, start=1) if end > place), 0)
+        return f"{self.path}:{number}"
 
 
 class Appender:
@@ -252,7 +266,7 @@ def _end_of_last_line(path: Path, block: int = 1 << 16) -> int:
     return 0
 
 
-def _spell(names: Sequence[str], key: Sequence[Any]) -> str:
+def _spell(names: Iterable[str], key: Sequence[Any]) -> str:
     return ", ".join(f"{name} {value!r}" for name, value in zip(names, key, strict=True))
 
 
@@ -310,27 +324,24 @@ class RunDir:
         """The (problem_id, index) that have been sampled."""
         return {(problem_id, index) for problem_id, index in _sample_file(self.path).places()}
 
-    def graders(self) -> list[str]:
-        """Signatures of the graders that have graded, the latest to start last."""
-        return list(dict.fromkeys(grade.grader for grade in self.grades()))
+    def index(self) -> "RunIndex":
+        """What the run holds now, from one pass over each of its files.
+
+        Raises StoreError for a damaged line, a key that is there twice, and a sample whose problem is not
+        among the run's problems.
+        """
+        samples: dict[str, dict[int, int]] = defaultdict(dict)
+        for (problem_id, index), place in _sample_file(self.path).places().items():
+            samples[problem_id][index] = place
+        _refuse_unknown_problems(self.path, samples)
+        grades: dict[str, dict[str, dict[int, int]]] = defaultdict(lambda: defaultdict(dict))
+        for (problem_id, index, grader), place in _grade_file(self.path).places().items():
+            grades[grader][problem_id][index] = place
+        return RunIndex(run=self, problems=self.problems(), samples=dict(samples), grades=dict(grades))
 
     def groups(self, grader: str | None = None) -> Iterator[Group]:
-        """Yield the samples of each problem that has any, ordered by index, with `grader`'s grades.
-
-        Samples are read one problem at a time, so texts of any total size can be gone through. Raises
-        StoreError where a sample's problem is not among the run's problems.
-        """
-        places: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for (problem_id, index), offset in _sample_file(self.path).places().items():
-            places[problem_id].append((index, offset))
-        _refuse_unknown_problems(self.path, places)
-        _grade_file(self.path).places()  # refuses two grades of one key, of which either may be right
-        grades = {(g.problem_id, g.index): g for g in self.grades() if g.grader == grader}
-        for problem in self.problems():
-            samples = _sample_file(self.path).read_at(o for _, o in sorted(places[problem.id]))
-            joined = [GradedSample(sample=s, grade=grades.get((s.problem_id, s.index))) for s in samples]
-            if joined:
-                yield Group(checkpoint=joined[0].sample.checkpoint, problem=problem, samples=tuple(joined))
+        """Yield the samples of each problem that has any; see `RunIndex.groups`."""
+        return self.index().groups(grader)
 
     def writer(self) -> "RunWriter":
         """Open for adding grades or samples under the settings that the run already has."""
@@ -338,6 +349,41 @@ class RunDir:
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunIndex:
+    """What a run held when it was looked at: without texts, and so small whatever their size.
+
+    A record is known by its place, the byte at which its line begins. What is appended later is not seen.
+    """
+
+    run: RunDir
+    problems: tuple[Problem, ...]
+    """In the order of their benchmark."""
+    samples: Mapping[str, Mapping[int, int]]
+    """Problem id → index → place in samples.jsonl; a problem without samples is not in it."""
+    grades: Mapping[str, Mapping[str, Mapping[int, int]]]
+    """Grader → problem id → index → place in grades.jsonl; the latest grader to start is the last."""
+
+    def groups(self, grader: str | None = None, only: Container[str] | None = None) -> Iterator[Group]:
+        """Yield the samples of each problem that has any, ordered by index, with `grader`'s grades.
+
+        only: ids of the problems that are asked for; default: all. Samples are read one problem at a time,
+        so texts of any total size can be gone through.
+        """
+        for problem in self.problems:
+            if problem.id in self.samples and (only is None or problem.id in only):
+                places = self.samples[problem.id]
+                samples = _sample_file(self.run.path).read_at(place for _, place in sorted(places.items()))
+                grades = {grade.index: grade for grade in self.grades_of(problem.id, grader)}
+                joined = tuple(GradedSample(sample=s, grade=grades.get(s.index)) for s in samples)
+                yield Group(checkpoint=joined[0].sample.checkpoint, problem=problem, samples=joined)
+
+    def grades_of(self, problem_id: str, grader: str | None) -> Iterator[Grade]:
+        """Yield the grades of a problem by one grader (None: nobody), in the order of writing."""
+        places = {} if grader is None else self.grades.get(grader, {}).get(problem_id, {})
+        return _grade_file(self.run.path).read_at(places.values())
 
 
 class RunWriter:
@@ -594,12 +640,13 @@ def _is_run_manifest(path: Path) -> bool:
 
 
 def _problem_file(path: Path) -> RecordFile:
-    return RecordFile(path / "problems.jsonl", "problems", Problem, ("id",))
+    return RecordFile(path / "problems.jsonl", "problems", Problem, {"id": str})
 
 
 def _sample_file(path: Path) -> RecordFile:
-    return RecordFile(path / "samples.jsonl", "samples", Sample, ("problem_id", "index"))
+    return RecordFile(path / "samples.jsonl", "samples", Sample, {"problem_id": str, "index": int})
 
 
 def _grade_file(path: Path) -> RecordFile:
-    return RecordFile(path / "grades.jsonl", "grades", Grade, ("problem_id", "index", "grader"))
+    key = {"problem_id": str, "index": int, "grader": str}
+    return RecordFile(path / "grades.jsonl", "grades", Grade, key)

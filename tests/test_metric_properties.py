@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from builders import grade, problem, sample
 
+from opo_eval.differences import compare_tables
 from opo_eval.errors import InputError
 from opo_eval.metrics import METRICS, MetricSettings, ProblemSamples, measure_groups
 from opo_eval.metrics.core import Metric
 from opo_eval.records import Finish, GradedSample, Group, MetricTable, Unit, Verdict
-from opo_eval.stats import paired_difference
+from opo_eval.stats import sampling_errors
 
 WORDS = ("so", "the", "sum", "of", "these", "two", "terms", "is", "then", "plus", "minus", "wait", "again")
 VERDICTS = [*Verdict, Verdict.CORRECT, Verdict.CORRECT, Verdict.WRONG]
@@ -23,6 +24,11 @@ BOUNDS = {
     Unit.TOKENS: (0, np.inf),
     Unit.CHARACTERS: (0, np.inf),
 }
+HAS_SPREADS = {
+    "pass@k", "pass^k", "g_pass@k", "mean", "lenient_mean", "repetition", "repetition_by_quarter",
+    "looping", "tokens", "characters", "truncated", "no_answer", "ungraded",
+}  # fmt: skip
+"""Families that say how their numbers vary with new samples; the others compare samples with one another."""
 
 
 def random_groups(seed: int, n_problems: int = 9, n: int = 7) -> list[Group]:
@@ -34,7 +40,8 @@ def random_groups(seed: int, n_problems: int = 9, n: int = 7) -> list[Group]:
         samples = []
         for index in range(n):
             verdict = VERDICTS[rng.integers(len(VERDICTS))]
-            text = " ".join(rng.choice(WORDS, size=rng.integers(0, 40)))
+            words = [*rng.choice(WORDS, size=rng.integers(0, 40))]
+            text = " ".join(words * rng.integers(1, 4))
             extracted = None if verdict is Verdict.NO_ANSWER else str(rng.integers(4))
             drawn = sample(asked, index, text, n_tokens=len(text), finish=rng.choice([*Finish]))
             judged = grade(asked, index, verdict, extracted=extracted, lenient_verdict=rng.choice([*Verdict]))
@@ -83,19 +90,80 @@ def test_values_and_intervals_stay_within_their_bounds(metric: Metric, seed: int
     assert table.rows
     for row in table.rows:
         assert low <= row.value <= high
-        if row.interval:
-            assert low - 1e-12 <= row.interval.low <= row.interval.high <= high
+        for interval in filter(None, (row.interval, row.interval_these, row.band)):
+            assert low <= interval.low < interval.high <= high
+            assert interval.low - 1e-12 <= row.value <= interval.high + 1e-12
+        if row.band and row.interval:
+            assert row.band.low <= row.interval.low and row.interval.high <= row.band.high
+        assert (row.band is not None) <= metric.is_curve
         assert row.unit is metric.unit and row.signature and f"{7}" in row.signature
 
 
 @every_metric
 def test_a_run_against_itself_shows_no_difference(metric: Metric) -> None:
-    first, second = (measured(random_groups(3), metric) for _ in range(2))
+    first, second = (measured(random_groups(3, n_problems=12), metric) for _ in range(2))
     assert first == second
-    for a, b in zip(first.statistics, second.statistics, strict=True):
-        pairs = ((s.numerators, s.denominators) for s in (a, b))
-        delta, interval = paired_difference(*pairs, rng=np.random.default_rng(0), n_resamples=200)
-        assert delta == interval.low == interval.high == 0
+    rows = compare_tables(first, replace(second, checkpoint="again"))
+    assert {row.metric for row in rows} == {row.metric for row in first.rows}
+    for row in rows:
+        assert (row.delta, row.interval, row.band, row.mde80, row.problems_needed) == (0, *[None] * 4)
+        assert row.p_value == (1 if row.n_problems > 1 else None)
+        these = row.interval_these
+        assert these is None or (these.low < 0 and these.low == pytest.approx(-these.high))
+
+
+@every_metric
+def test_the_comparison_turned_round_is_the_same(metric: Metric) -> None:
+    a, b = (measured(random_groups(seed), metric) for seed in (11, 12))
+    there, back = ({row.metric: row for row in compare_tables(*pair)} for pair in ((a, b), (b, a)))
+    assert there.keys() == back.keys()
+    for name, row in there.items():
+        turned = back[name]
+        assert turned.delta == pytest.approx(-row.delta, abs=1e-12)
+        assert (turned.p_value, turned.n_problems) == (pytest.approx(row.p_value), row.n_problems)
+        assert (turned.mde80, turned.problems_needed) == (pytest.approx(row.mde80), row.problems_needed)
+        for one, other in ((row.interval, turned.interval), (row.interval_these, turned.interval_these)):
+            assert (one is None) == (other is None)
+            if one and other:
+                assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-12)
+
+
+@every_metric
+def test_the_order_of_problems_does_not_matter_to_a_comparison(metric: Metric) -> None:
+    a, b = (random_groups(seed) for seed in (13, 14))
+    order = np.random.default_rng(0).permutation(len(b))
+    table_a, table_b = measured(a, metric), measured(b, metric)
+    shuffled = measured([b[i] for i in order], metric)
+    assert compare_tables(table_a, shuffled) == compare_tables(table_a, table_b)
+
+
+@every_metric
+@several_seeds
+def test_spreads_are_there_where_they_are_promised(metric: Metric, seed: int) -> None:
+    table = measured(random_groups(seed), metric)
+    family = next(name for name, known in METRICS.items() if known is metric)
+    for statistic in table.statistics:
+        if max(statistic.n_samples_left_out) > 5:
+            continue  # of a single sample nobody knows how it varies
+        takes_all = statistic.metric.startswith(("pass@7", "pass^7", "g_pass@7", "mg_pass@7"))
+        promised = family in HAS_SPREADS and not takes_all
+        assert (statistic.spreads is not None) == promised, statistic.metric
+        if statistic.spreads is not None:
+            variance, covariance, of_denominator = np.array(statistic.spreads).T
+            assert (variance >= 0).all() and (of_denominator >= 0).all()
+            assert (covariance**2 <= variance * of_denominator + 1e-9).all()
+
+
+@every_metric
+def test_a_row_has_its_sampling_interval_where_the_statistics_allow_it(metric: Metric) -> None:
+    table = measured(random_groups(2), metric)
+    rows = {row.metric: row for row in table.rows if row.subset == "all"}
+    for statistic in table.statistics:
+        if statistic.metric in rows:
+            pair = np.array([statistic.numerators, statistic.denominators])[:, None]
+            spreads = statistic.spreads and np.array(statistic.spreads).T[None]
+            varies = spreads is not None and sampling_errors(*pair, spreads)[0] > 0
+            assert (rows[statistic.metric].interval_these is not None) == varies
 
 
 @every_metric

@@ -4,7 +4,20 @@ import orjson
 import pytest
 from builders import grade, problem, sample, settings
 
-from opo_eval.records import Grade, Interval, Manifest, MetricTable, Problem, RunSettings, Sample, from_dict
+from opo_eval.records import (
+    Finish,
+    Grade,
+    Interval,
+    Manifest,
+    MetricTable,
+    Problem,
+    ProblemStatistics,
+    RunSettings,
+    Sample,
+    SampleOutcomes,
+    Verdict,
+    from_dict,
+)
 from opo_eval.store import dump_record
 
 EXAMPLES = [
@@ -16,7 +29,30 @@ EXAMPLES = [
     Manifest(settings=settings([problem(1)]), provenance=(), n_target=4, wall_time_s=1.5),
     Interval(low=0.0, high=1.0, level=0.95, kind="k"),
     MetricTable(
-        checkpoint="c", benchmark="b", n=1, problem_ids=("p",), rows=(), statistics=(), counts={"samples": 1}
+        checkpoint="c",
+        benchmark="b",
+        n=1,
+        problem_ids=("p",),
+        rows=(),
+        statistics=(
+            ProblemStatistics(
+                metric="rep_5",
+                numerators=(3.0,),
+                denominators=(9.0,),
+                spreads=((1.0, 0.5, 2.0),),
+                n_samples=(2,),
+                n_samples_left_out=(0,),
+            ),
+        ),
+        outcomes=SampleOutcomes(
+            problem=(0, 0),
+            index=(0, 1),
+            verdict=(Verdict.CORRECT, None),
+            finish=(Finish.STOP, None),
+            characters=(5, 6),
+            tokens=(2, None),
+        ),
+        counts={"samples": 1},
     ),
 ]
 

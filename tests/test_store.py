@@ -154,7 +154,7 @@ def test_groups_join_samples_with_one_graders_verdicts(tmp_path: Path) -> None:
     assert [g.sample.index for g in first.samples] == [0, 1, 2]
     assert [g.grade and g.grade.verdict for g in first.samples] == [None, Verdict.CORRECT, None]
     assert second.problem == PROBLEMS[1]
-    assert run.graders() == ["g", "other"]
+    assert list(run.index().grades) == ["g", "other"]
 
 
 def test_a_folder_that_is_no_run_is_named_with_the_runs_below(tmp_path: Path) -> None:

@@ -12,11 +12,10 @@ import numpy as np
 
 from opo_eval.metrics.core import (
     Metric,
-    MetricSettings,
     ProblemSamples,
     Value,
     grade_of,
-    grade_signature,
+    graded_signature,
     is_correct,
 )
 from opo_eval.records import Better, GradedSample, Reason, Unit, Verdict
@@ -65,29 +64,30 @@ def _same_answer(answer: str) -> str:
 
 
 def distinct_answers(samples: ProblemSamples) -> Mapping[str, Value]:
-    """`distinct_answers`: how many different answers n samples give, divided by n; a share, from 1/n to 1.
+    """How many different answers n responses to a problem give, divided by n: from 1/n (all the same) to 1.
 
-    A sample without an answer adds none. Undefined on a problem where nobody gives an answer, and where
-    the grader did not say which answer it judged.
+    All correct ones are one answer; a response without an answer adds none. Every problem weighs the same.
+    Problems are left out where nobody gives an answer, and where the grader did not say which it judged.
     """
     return {"distinct_answers": _of_answers(samples, lambda sizes: len(sizes) / samples.settings.n)}
 
 
 def agreement(samples: ProblemSamples) -> Mapping[str, Value]:
-    """`agreement`: the share of n samples that give the most common answer, right or wrong.
+    """The share of n responses to a problem that give the most common answer, right or wrong.
 
-    A sample without an answer agrees with nobody. Undefined where `distinct_answers` is.
+    A response without an answer agrees with nobody. Every problem weighs the same. Problems are left out
+    where nobody gives an answer, and where the grader did not say which it judged.
     """
     return {"agreement": _of_answers(samples, lambda sizes: max(sizes) / samples.settings.n)}
 
 
 def answer_entropy(samples: ProblemSamples) -> Mapping[str, Value]:
-    """`answer_entropy`: entropy, in nats, of the answers as they are distributed over the samples.
+    """Entropy of the answers to a problem: -Σ p ln p, p being an answer's share of those that are given.
 
-    -Σ p ln p, p being an answer's share of the samples that give one: from 0 (all the same) to ln n (all
-    different), without a correction for the small n, which makes it too low (Miller, 1955). Semantic
-    entropy (Farquhar et al., 2024) with sameness of the answer for meaning. Samples without an answer are
-    left out and counted. Undefined where `distinct_answers` is.
+    From 0 (all the same) to ln n (all different), without a correction for the small n, which makes it too
+    low (Miller, 1955): semantic entropy (Farquhar et al., 2024) with sameness of the answer for meaning.
+    Every problem weighs the same. Responses without an answer are left out, and problems where nobody gives
+    one or the grader did not say which it judged.
     """
     return {"answer_entropy": _of_answers(samples, entropy, leaves_out_silent=True)}
 
@@ -109,27 +109,23 @@ def _of_answers(
     return Value(value(answers.sizes), 1.0, answers.silent if leaves_out_silent else 0)
 
 
-def _signature(name: str) -> Callable[[MetricSettings], str]:
-    return lambda settings: f"{name}|n:{settings.n}|{grade_signature(settings)}"
-
-
 DISTINCT_ANSWERS = Metric(
     measure=distinct_answers,
-    signature=_signature("distinct_answers"),
+    signature=graded_signature("distinct_answers"),
     unit=Unit.SHARE,
     better=Better.NEITHER,
     needs_grades=True,
 )
 ANSWER_ENTROPY = Metric(
     measure=answer_entropy,
-    signature=_signature("answer_entropy"),
+    signature=graded_signature("answer_entropy"),
     unit=Unit.NATS,
     better=Better.NEITHER,
     needs_grades=True,
 )
 AGREEMENT = Metric(
     measure=agreement,
-    signature=_signature("agreement"),
+    signature=graded_signature("agreement"),
     unit=Unit.SHARE,
     better=Better.NEITHER,
     needs_grades=True,

@@ -36,9 +36,10 @@ def compression_ratio(texts: Sequence[str]) -> float:
 
 
 def measure_compression(samples: ProblemSamples) -> Mapping[str, Value]:
-    """`compression_ratio` of a problem's responses; every problem weighs the same.
+    """`compression_ratio`: bytes of a problem's responses together / bytes when compressed (zlib).
 
-    Blank responses are left out and counted; a problem that has no others is undefined.
+    Higher means more repetition, within and across responses; every problem weighs the same. Blank responses
+    are left out, and problems that have no others.
     """
     texts = [text for text in samples.texts if text.strip()]
     n_blank = len(samples.texts) - len(texts)

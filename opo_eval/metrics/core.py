@@ -6,15 +6,30 @@ n-grams, n-grams): every n-gram weighs the same. One interval and one paired tes
 metric, and the weighting is visible in the metric.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from opo_eval.errors import InputError, UsageError
+from opo_eval.metrics.ngrams import Documents, Ngrams, encode
 from opo_eval.metrics.tokenizers import Tokenizer, get_tokenizer
 from opo_eval.records import Better, Grade, GradedSample, Group, Think, Unit, Verdict
 from opo_eval.think import after_think
+
+
+class Spread(NamedTuple):
+    """How a problem's numerator and denominator vary from one draw of its samples to the next."""
+
+    numerator: float
+    """Variance."""
+    covariance: float = 0.0
+    """Of numerator and denominator."""
+    denominator: float = 0.0
+    """Variance."""
 
 
 class Value(NamedTuple):
@@ -24,6 +39,12 @@ class Value(NamedTuple):
     denominator: float = 1.0
     n_left_out: int = 0
     """Samples of the problem on which the metric is undefined."""
+    spread: Spread | None = None
+    """None where it cannot be estimated: with one sample, for pass@n of n samples, and for metrics that
+    compare samples with one another (Self-BLEU, Distinct-n, majority and the like)."""
+
+
+UNDEFINED = Value(0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +103,14 @@ class ProblemSamples:
         return [self._text(graded.sample.text) for graded in self.compared]
 
     @cached_property
-    def token_lists(self) -> list[Sequence[Hashable]]:
+    def documents(self) -> Documents:
         """Tokens of the compared responses, each tokenized once; one without text has none."""
-        return list(map(get_tokenizer(self.settings.tokenize), self.texts))
+        return encode(map(get_tokenizer(self.settings.tokenize), self.texts))
+
+    @cached_property
+    def ngrams(self) -> Ngrams:
+        """Their n-grams."""
+        return Ngrams(self.documents)
 
     def _text(self, response: str) -> str:
         if self.settings.think_section:
@@ -101,6 +127,8 @@ class Metric:
     unit: Unit
     better: Better
     needs_grades: bool = False
+    is_curve: bool = False
+    """Whether its numbers are the points of one curve, as pass@1, pass@2, ... are."""
 
 
 def grade_of(graded: GradedSample) -> Grade:
@@ -117,10 +145,55 @@ def is_correct(graded: GradedSample) -> bool:
 def share(flags: Iterable[bool | None]) -> Value:
     """A share of samples, averaged over problems; None is a sample on which it is not known."""
     flags = list(flags)
-    known = [flag for flag in flags if flag is not None]
-    if not known:
-        return Value(0.0, 0.0, len(flags))
-    return Value(sum(known) / len(known), 1.0, len(flags) - len(known))
+    known = np.array([flag for flag in flags if flag is not None], dtype=np.float64)
+    n_left_out = len(flags) - len(known)
+    if not len(known):
+        return Value(0.0, 0.0, n_left_out)
+    spread = Spread(float(known.var(ddof=1)) / len(known)) if len(known) > 1 else None
+    return Value(float(known.mean()), 1.0, n_left_out, spread)
+
+
+def sums(numerators: ArrayLike, denominators: ArrayLike | None = None, n_left_out: int = 0) -> Value:
+    """Σ numerators / Σ denominators of a problem's samples, [n] each; denominators: default 1 each.
+
+    Sums over n independent samples vary by n times what one sample does.
+    """
+    num = np.asarray(numerators, dtype=np.float64)
+    den = np.ones_like(num) if denominators is None else np.asarray(denominators, dtype=np.float64)
+    spread = None
+    if len(num) > 1:
+        covariances = len(num) * np.cov(num, den)
+        spread = Spread(float(covariances[0, 0]), float(covariances[0, 1]), float(covariances[1, 1]))
+    return Value(float(num.sum()), float(den.sum()), n_left_out, spread)
+
+
+def of_correct(
+    estimate: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]], n: int, c: int
+) -> list[Value]:
+    """Values that depend on the number of correct samples only, such as the points of a curve over k.
+
+    estimate: (n, c), [1] each, to the values that n samples allow, [1, values]: fewer samples may allow
+    fewer, those of the smallest k. Its variance is the delete-one jackknife's (Efron and Stein 1981): of n
+    samples c can be left out with one result and n - c with the other. A value that n - 1 samples do not
+    allow has none.
+    """
+    values = estimate(np.array([n]), np.array([c]))[0]
+    variances = _jackknife_variances(estimate, n, c)
+    known = [Spread(variance) for variance in variances.tolist()[: len(values)]]
+    spreads = known + [None] * (len(values) - len(known))
+    return [Value(value, 1.0, 0, spread) for value, spread in zip(values.tolist(), spreads, strict=True)]
+
+
+def _jackknife_variances(
+    estimate: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]], n: int, c: int
+) -> NDArray[np.float64]:
+    """(n - 1) / n times the sum of squared deviations of the n delete-one values from their mean."""
+    if n < 2:
+        return np.empty(0)
+    # Where all samples are alike both are the same one, and the variance is 0.
+    one_correct_less, one_wrong_less = max(c - 1, 0), min(c, n - 1)
+    without = estimate(np.array([n - 1, n - 1]), np.array([one_correct_less, one_wrong_less]))
+    return (n - 1) / n * c * (n - c) / n * (without[1] - without[0]) ** 2
 
 
 def text_signature(settings: MetricSettings) -> str:
@@ -140,3 +213,8 @@ def _section(settings: MetricSettings) -> str:
 def grade_signature(settings: MetricSettings) -> str:
     """The part of a signature that says whose verdicts were counted."""
     return f"grader:[{settings.grader}]"
+
+
+def graded_signature(name: str) -> Callable[[MetricSettings], str]:
+    """The signature of a metric that counts the verdicts on n samples and nothing else."""
+    return lambda settings: f"{name}|n:{settings.n}|{grade_signature(settings)}"

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from opo_eval.errors import UsageError
 from opo_eval.metrics.core import Metric, ProblemSamples, Value, text_signature
-from opo_eval.metrics.ngrams import count_distinct, encode, ngram_keys
+from opo_eval.metrics.ngrams import Ngrams, encode
 from opo_eval.records import Better, Unit
 
 ORDERS = (1, 2, 3, 4)
@@ -22,26 +22,27 @@ def distinct_n(token_lists: Sequence[Sequence[Hashable]], n: int) -> float:
     Raises UsageError (a ValueError) for an n that is not an integer of 1 or more, and where no sequence
     has n tokens.
     """
-    keys = ngram_keys(encode(token_lists), n)
-    if not len(keys):
+    ngrams = Ngrams(encode(token_lists))
+    n_distinct, n_total = ngrams.n_distinct(n), int(ngrams.totals(n).sum())
+    if not n_total:
         raise UsageError(f"Distinct-{n} needs a sequence of at least {n} tokens: leave such texts out")
-    return count_distinct(keys) / len(keys)
+    return n_distinct / n_total
 
 
 # --- the metric -------------------------------------------------------------------------------------
 
 
 def measure_distinct(samples: ProblemSamples) -> Mapping[str, Value]:
-    """`distinct_1`, ..., `distinct_4`: Σ distinct n-grams of a problem / Σ n-grams of a problem, a share.
+    """`distinct_1`, ..., `distinct_4`: different n-grams of a problem's responses as a share of all of them.
 
-    An n-gram that two problems have counts for both. Responses with fewer than n tokens have no n-gram:
-    they are left out and counted.
+    Σ different n-grams of a problem / Σ n-grams of a problem, so every n-gram weighs the same; one that two
+    problems have counts for both. Responses with fewer than n tokens are left out.
     """
-    documents = encode(samples.token_lists)
     found = {}
     for n in ORDERS:
-        keys = ngram_keys(documents, n)
-        found[f"distinct_{n}"] = Value(count_distinct(keys), len(keys), int((documents.lengths < n).sum()))
+        totals = samples.ngrams.totals(n)
+        n_left_out = int((totals == 0).sum())
+        found[f"distinct_{n}"] = Value(samples.ngrams.n_distinct(n), int(totals.sum()), n_left_out)
     return found
 
 

@@ -6,12 +6,13 @@ without replacement, so the number of correct ones drawn is hypergeometric.
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from opo_eval.errors import UsageError
-from opo_eval.metrics.core import Metric, ProblemSamples, Value, grade_signature, is_correct
+from opo_eval.metrics.core import Metric, ProblemSamples, Value, grade_signature, is_correct, of_correct
 from opo_eval.metrics.passk import powers_of_two, require_correct, require_counts, require_subset
 from opo_eval.records import Better, Unit
 
@@ -72,19 +73,31 @@ def _chance_of_at_least(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray:
 
 
 def measure_g_pass_at_k(samples: ProblemSamples) -> Mapping[str, Value]:
-    """`g_pass@k_tau` at every tau of `THRESHOLDS` and `mg_pass@k`, for k = 1, 2, 4, ... and n.
+    """`g_pass@k_tau`: the chance that at least a share tau of k responses, and at least one, is correct.
 
-    Shares, from all samples of the problem: unbiased however many there are. Every problem weighs the
-    same. At k = 1 there is no `mg_pass@k`, which is not defined there.
+    For tau = 0.25, 0.5, 0.75 and 1 and k = 1, 2, 4, ... and n, without bias from all samples of the problem
+    (Liu et al. 2024). `mg_pass@k` is 2 / k times the sum over tau = i / k for i = ceil(k / 2) + 1, ..., k; at
+    k = 1 there is none. Every problem weighs the same; nothing is left out.
     """
-    n, correct = len(samples.every), sum(map(is_correct, samples.every))
+    return _by_name(len(samples.every), sum(map(is_correct, samples.every)), samples.settings.n)
+
+
+@lru_cache(maxsize=1024)  # many problems have the same counts
+def _by_name(n: int, correct: int, most: int) -> Mapping[str, Value]:
     found: dict[str, Value] = {}
-    for k in powers_of_two(samples.settings.n):
-        at_least = _chance_of_at_least(n, correct, k)
-        found |= {f"g_pass@{k}_{tau}": Value(float(at_least[_needed(k, tau)])) for tau in THRESHOLDS}
-        if k > 1:
-            found[f"mg_pass@{k}"] = Value(float(_mean_of_high(at_least, k)))
+    for k in powers_of_two(most):
+        names = [f"g_pass@{k}_{tau}" for tau in THRESHOLDS] + [f"mg_pass@{k}"] * (k > 1)
+        found |= zip(names, of_correct(partial(_all_at, k), n, correct), strict=True)
     return found
+
+
+def _all_at(k: int, n: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """G-Pass@k at every tau of `THRESHOLDS`, then mG-Pass@k: [..., values], none where k > n."""
+    if k > n.min():
+        return np.empty((len(n), 0))
+    at_least = _chance_of_at_least(n, c, k)
+    found = [at_least[:, _needed(k, tau)] for tau in THRESHOLDS] + [_mean_of_high(at_least, k)] * (k > 1)
+    return np.stack(found, axis=-1)
 
 
 G_PASS_AT_K = Metric(

@@ -2,21 +2,23 @@
 
 from collections.abc import Mapping
 
-from opo_eval.metrics.core import Metric, ProblemSamples, Value
+from opo_eval.metrics.core import Metric, ProblemSamples, Value, sums
 from opo_eval.records import Better, Unit
 
 
 def characters(samples: ProblemSamples) -> Mapping[str, Value]:
-    """Characters a response."""
-    lengths = [len(graded.sample.text) for graded in samples.compared]
-    return {"characters": Value(sum(lengths), len(lengths))}
+    """Characters of a response, its think section among them; every response weighs the same."""
+    return {"characters": sums([len(graded.sample.text) for graded in samples.compared])}
 
 
 def tokens(samples: ProblemSamples) -> Mapping[str, Value]:
-    """Tokens a response as the model's own tokenizer counts them, where the sampler said how many."""
+    """Tokens of a response as the model's own tokenizer counts them; every response weighs the same.
+
+    Responses whose number of tokens is not known are left out.
+    """
     counts = [graded.sample.n_tokens for graded in samples.compared]
     known = [count for count in counts if count is not None]
-    return {"tokens": Value(sum(known), len(known), len(counts) - len(known))}
+    return {"tokens": sums(known, n_left_out=len(counts) - len(known))}
 
 
 CHARACTERS = Metric(

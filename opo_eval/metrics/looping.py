@@ -7,8 +7,11 @@ in a loop or does not.
 
 from collections.abc import Hashable, Mapping, Sequence
 
+import numpy as np
+
 from opo_eval.errors import UsageError
 from opo_eval.metrics.core import Metric, MetricSettings, ProblemSamples, Value, share, text_signature
+from opo_eval.metrics.ngrams import encode
 from opo_eval.records import Better, Unit
 
 MAX_BLOCK, MIN_REPEATS, MIN_TOKENS = 200, 4, 32
@@ -33,17 +36,24 @@ def ends_in_loop(
     min_repeats below 2.
     """
     _require(max_block=(max_block, 1), min_repeats=(min_repeats, 2), min_tokens=(min_tokens, 1))
-    end = list(tokens[-max(min_repeats * max_block, min_tokens) - 1 : -1])
-    return any(
-        _has_period(end, block, max(min_repeats * block, min_tokens)) for block in range(1, max_block + 1)
-    )
+    shape = (max_block, min_repeats, min_tokens)
+    return _is_loop(encode([tokens[_end(*shape)]]).ids, *shape)
 
 
-def _has_period(tokens: list[Hashable], block: int, span: int) -> bool:
+def _end(max_block: int, min_repeats: int, min_tokens: int) -> slice:
+    """The tokens that are looked at."""
+    return slice(-max(min_repeats * max_block, min_tokens) - 1, -1)
+
+
+def _is_loop(end: np.ndarray, max_block: int, min_repeats: int, min_tokens: int) -> bool:
     # Looking at one pair first spares nearly all slices.
-    if span > len(tokens) or tokens[-1] != tokens[-1 - block]:
-        return False
-    return tokens[len(tokens) - span + block :] == tokens[len(tokens) - span : len(tokens) - block]
+    blocks = 1 + np.flatnonzero(end[-2 : -2 - max_block : -1] == end[-1:])
+    return any(_has_period(end, block, max(min_repeats * block, min_tokens)) for block in blocks.tolist())
+
+
+def _has_period(tokens: np.ndarray, block: int, span: int) -> bool:
+    last = tokens[-span:]
+    return len(last) == span and np.array_equal(last[block:], last[:-block])
 
 
 def _require(**settings: tuple[int, int]) -> None:
@@ -56,12 +66,14 @@ def _require(**settings: tuple[int, int]) -> None:
 
 
 def measure_looping(samples: ProblemSamples) -> Mapping[str, Value]:
-    """`looping`: the share of a problem's responses that end in a loop; every problem weighs the same.
+    """`looping`: the share of responses that end in a block of tokens repeated over and over.
 
-    See `ends_in_loop` for what a loop is. One that counts up (`Step 1. Step 2. ...`) is none, and one that
-    the response comes out of again is none either. Responses without tokens are left out and counted.
+    The last tokens are one block of at most 200 tokens at least four times, and at least 32 tokens in all.
+    A loop that counts up (`Step 1. Step 2. ...`) is none, and neither is one that the response comes out of.
+    Every problem weighs the same; responses without tokens are left out.
     """
-    flags = (ends_in_loop(tokens) if tokens else None for tokens in samples.token_lists)
+    shape = (MAX_BLOCK, MIN_REPEATS, MIN_TOKENS)
+    flags = (_is_loop(ids[_end(*shape)], *shape) if len(ids) else None for ids in samples.documents.each())
     return {"looping": share(flags)}
 
 

@@ -5,6 +5,7 @@ subset where several tie.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -62,6 +63,7 @@ def _share_among(rivals: np.ndarray, others: np.ndarray, votes: int, drawn: np.n
     return float(by_ties[:, room] @ (1 / np.arange(1, len(by_ties) + 1)))
 
 
+@lru_cache(maxsize=16)  # for most problems n is the same
 def _binomials(n: int, k: int) -> np.ndarray:
     """Chance that u of w samples are drawn, each with probability k / n: float64 [n + 1, k + 1] over w, u."""
     chances = np.zeros((n + 1, k + 1))
@@ -76,10 +78,12 @@ def _binomials(n: int, k: int) -> np.ndarray:
 
 
 def measure_majority(samples: ProblemSamples) -> Mapping[str, Value]:
-    """`maj@k` for k = 1, 2, 4, ... and n, from all samples of the problem.
+    """`maj@k`: the chance that the most common answer of k responses to a problem is correct.
 
-    All correct samples are one answer; wrong ones are the same answer where their texts are, white space
-    and leading zeros aside. Undefined where the grader did not say which answer it judged.
+    For k = 1, 2, 4, ... and n, over all ways to draw k of the samples; where answers tie, one of them is
+    drawn. Correct ones are all the same answer, wrong ones where their texts are the same, white space and
+    leading zeros aside; samples without an answer do not vote. Every problem weighs the same. Problems are
+    left out where the grader did not say which answer it judged.
     """
     answers = count_answers(samples.every)
     sizes = powers_of_two(samples.settings.n)

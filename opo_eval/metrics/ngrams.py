@@ -2,12 +2,15 @@
 
 Tokens become ids once. An n-gram is then the pair (id of all its tokens but the last, id of the last),
 packed into one integer, so no n-gram is ever built as an object and an order costs one sort of integers.
+Most long n-grams occur once, which is all that there is to know of them: what is kept is where the others
+stand.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
+from functools import cached_property
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,174 @@ class Documents:
     """int64 [D]: tokens in each document."""
     n_ids: int
 
+    def each(self) -> list[np.ndarray]:
+        """The ids of every document."""
+        return np.split(self.ids, np.cumsum(self.lengths)[:-1]) if len(self.lengths) else []
+
+
+def encode(token_lists: Iterable[Sequence[Hashable]]) -> Documents:
+    """Give every distinct token an id; the token lists are read one at a time and not kept.
+
+    Raises UsageError for a token that cannot be hashed.
+    """
+    id_of_token: defaultdict[Hashable, int] = defaultdict(count().__next__)
+    ids = [_ids(_plain(tokens), id_of_token) for tokens in token_lists]
+    lengths = np.array([len(own) for own in ids], dtype=np.int64)
+    return Documents(
+        ids=np.concatenate([np.empty(0, np.int64), *ids]), lengths=lengths, n_ids=len(id_of_token)
+    )
+
+
+def _ids(tokens: Sequence[Hashable], id_of_token: defaultdict[Hashable, int]) -> np.ndarray:
+    try:
+        return np.fromiter(map(id_of_token.__getitem__, tokens), np.int64, len(tokens))
+    except TypeError as error:
+        raise UsageError(f"a token has to be a string, a number or another hashable: {error}") from None
+
+
+def _plain(tokens: Any) -> Sequence[Hashable]:
+    """An array or tensor as a list: a tensor's elements hash by identity, so equal ones would differ."""
+    return tokens.tolist() if hasattr(tokens, "tolist") else tokens
+
+
+def require_order(name: str, order: int) -> None:
+    """Raises UsageError for an n-gram order that is not an integer of 1 or more."""
+    if not isinstance(order, int) or order < 1:
+        raise UsageError(f"{name} is {order!r}: an n-gram has 1 token or more, so give an integer from 1 on")
+
+
+# --- n-grams that occur more than once ---------------------------------------------------------------
+
+
+class Occurrences:
+    """Where the n-grams of one order stand that occur at least twice, in one document or in several.
+
+    Those of an n-gram stand together, ordered by document and then by place.
+    """
+
+    def __init__(self, ngrams: np.ndarray, documents: np.ndarray, positions: np.ndarray) -> None:
+        self.ngrams = ngrams
+        """int64 [P]: a number for the n-gram, ascending from 0 on without gaps."""
+        self.documents = documents
+        """int32 [P]"""
+        self.positions = positions
+        """int64 [P]: tokens before it, the documents being laid end to end with one more after each."""
+
+    @property
+    def n_distinct(self) -> int:
+        """How many different n-grams there are."""
+        return int(self.ngrams[-1]) + 1 if len(self.ngrams) else 0
+
+    @cached_property
+    def first_in_document(self) -> np.ndarray:
+        """bool [P]: whether the n-gram occurs in its document for the first time."""
+        return _changes(self.ngrams) | _changes(self.documents)
+
+
+class Ngrams:
+    """The n-grams of some documents; each order is found once, from the one before it."""
+
+    def __init__(self, documents: Documents) -> None:
+        self.documents = documents
+        self._found: list[Occurrences] = []
+        self._further = _occurrences(documents)
+
+    def repeated(self, n: int) -> Occurrences:
+        """Those that occur at least twice.
+
+        Raises UsageError for an n that is not an integer of 1 or more.
+        """
+        require_order("n", n)
+        while len(self._found) < n:
+            self._found.append(next(self._further))
+        return self._found[n - 1]
+
+    def totals(self, n: int) -> np.ndarray:
+        """How many each document has: int64 [D]."""
+        return np.maximum(self.documents.lengths - n + 1, 0)
+
+    def n_distinct(self, n: int) -> int:
+        """How many different ones all documents together have."""
+        repeated = self.repeated(n)
+        return int(self.totals(n).sum()) - len(repeated.ngrams) + repeated.n_distinct
+
+    def duplicates(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Those that occur earlier in their document: int32 and int64 [N], the document and how many n-grams
+        of the document stand before.
+        """
+        repeated = self.repeated(n)
+        again = ~repeated.first_in_document
+        documents = repeated.documents[again]
+        return documents, repeated.positions[again] - _starts(self.documents)[documents]
+
+
+def _occurrences(documents: Documents) -> Iterator[Occurrences]:
+    """For n = 1, 2, ... without end."""
+    numbers = np.arange(len(documents.lengths), dtype=np.int32)
+    # Each document ends with a token of its own, so what reaches across an end occurs once.
+    ids = np.insert(documents.ids, np.cumsum(documents.lengths), documents.n_ids + numbers)
+    n_ids = documents.n_ids + len(numbers)
+    document_of = np.repeat(numbers, documents.lengths + 1)
+    positions = np.arange(len(ids))
+    prefixes = np.zeros_like(positions)
+    for last in count():
+        positions, prefixes = _rank_repeated(*_sort(prefixes * n_ids + ids[positions + last], positions))
+        yield Occurrences(prefixes, document_of[positions], positions)
+        # An n-gram can only occur twice if what it begins and ends with does: only what is left here has
+        # to be sorted again.
+        extends = _followed(positions, len(ids))
+        positions, prefixes = positions[extends], prefixes[extends]
+
+
+def _starts(documents: Documents) -> np.ndarray:
+    """The position of the first token of each document: int64 [D]."""
+    return np.cumsum(documents.lengths + 1) - documents.lengths - 1
+
+
+def _rank_repeated(keys: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions whose key, of ascending ones, occurs more than once, and the key's rank among such keys."""
+    first, repeated = _repeated(keys)
+    return positions[repeated], np.cumsum(first[repeated]) - 1
+
+
+def _repeated(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of ascending keys are the first of their kind, bool [N], and where those stand that are not
+    alone, int64.
+    """
+    first = _changes(keys)
+    alone = first.copy()
+    alone[:-1] &= first[1:]
+    # Indices are several times faster than a mask where about half of it is set.
+    return first, np.flatnonzero(~alone)
+
+
+def _sort(keys: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both arrays, ordered by key and then by position."""
+    shift = int(positions.max(initial=0)).bit_length()
+    if int(keys.max(initial=0)).bit_length() + shift > _KEY_BITS:
+        order = np.lexsort((positions, keys))
+        return keys[order], positions[order]
+    # Sorting one integer that holds both is several times faster than sorting indices.
+    packed = np.sort((keys << shift) | positions)
+    return packed >> shift, packed & ((1 << shift) - 1)
+
+
+def _changes(values: np.ndarray) -> np.ndarray:
+    """True where a value differs from the one before it, and at the first."""
+    changes = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=changes[1:])
+    return changes
+
+
+def _followed(positions: np.ndarray, n_positions: int) -> np.ndarray:
+    """Where those stand whose next position is among `positions` too: int64."""
+    present = np.zeros(n_positions + 1, dtype=bool)
+    present[positions] = True
+    return np.flatnonzero(present[1:][positions])
+
+
+# --- n-grams that documents share -------------------------------------------------------------------
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedNgrams:
@@ -44,100 +215,21 @@ class SharedNgrams:
     """int64 [G]: where the runs of each n-gram begin."""
 
 
-def encode(token_lists: Sequence[Sequence[Hashable]]) -> Documents:
-    """Give every distinct token an id. Raises UsageError for a token that cannot be hashed."""
-    token_lists = [_plain(tokens) for tokens in token_lists]
-    lengths = np.array([len(tokens) for tokens in token_lists], dtype=np.int64)
-    id_of_token: defaultdict[Hashable, int] = defaultdict(count().__next__)
-    tokens = chain.from_iterable(token_lists)
-    try:
-        ids = np.fromiter(map(id_of_token.__getitem__, tokens), np.int64, int(lengths.sum()))
-    except TypeError as error:
-        raise UsageError(f"a token has to be a string, a number or another hashable: {error}") from None
-    return Documents(ids=ids, lengths=lengths, n_ids=len(id_of_token))
-
-
-def _plain(tokens: Any) -> Sequence[Hashable]:
-    """An array or tensor as a list: a tensor's elements hash by identity, so equal ones would differ."""
-    return tokens.tolist() if hasattr(tokens, "tolist") else tokens
-
-
-def require_order(name: str, order: int) -> None:
-    """Raises UsageError for an n-gram order that is not an integer of 1 or more."""
-    if not isinstance(order, int) or order < 1:
-        raise UsageError(f"{name} is {order!r}: an n-gram has 1 token or more, so give an integer from 1 on")
-
-
-# --- n-grams that documents share -------------------------------------------------------------------
-
-
-def shared_ngrams(documents: Documents, max_order: int) -> Iterator[SharedNgrams]:
-    """The n-grams that at least two documents hold, for n = 1, ..., max_order."""
-    numbers = np.arange(len(documents.lengths), dtype=np.int32)
-    # Each document ends with a token of its own, so what reaches across an end is shared by nobody.
-    ids = np.insert(documents.ids, np.cumsum(documents.lengths), documents.n_ids + numbers)
-    n_ids = documents.n_ids + len(numbers)
-    document_of = np.repeat(numbers, documents.lengths + 1)
-    positions = np.arange(len(ids))
-    prefixes = np.zeros_like(positions)
-    for order in range(1, max_order + 1):
-        keys = prefixes * n_ids + ids[positions + order - 1]
-        keys, positions = _sort(keys, positions)
-        positions, prefixes = _rank_shared(keys, positions, document_of)
-        yield _runs(prefixes, document_of[positions])
-        # An n-gram of one document matches nothing, nor does a longer one that begins or ends with it:
-        # only what is left here has to be sorted again.
-        extends = _followed(positions, len(ids))
-        positions, prefixes = positions[extends], prefixes[extends]
-
-
-def _sort(keys: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both arrays, ordered by key and then by position."""
-    shift = int(positions.max(initial=0)).bit_length()
-    if int(keys.max(initial=0)).bit_length() + shift > _KEY_BITS:
-        order = np.lexsort((positions, keys))
-        return keys[order], positions[order]
-    # Sorting one integer that holds both is several times faster than sorting indices.
-    packed = np.sort((keys << shift) | positions)
-    return packed >> shift, packed & ((1 << shift) - 1)
-
-
-def _rank_shared(
-    keys: np.ndarray, positions: np.ndarray, document_of: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Positions whose key two documents hold, and the key's rank among such keys."""
-    first = np.flatnonzero(_changes(keys))
-    n_occurrences = np.diff(first, append=len(keys))
-    last = first + n_occurrences - 1
-    shared = document_of[positions[first]] != document_of[positions[last]]
-    ranks = np.repeat(np.arange(np.count_nonzero(shared)), n_occurrences[shared])
-    return positions[np.repeat(shared, n_occurrences)], ranks
-
-
-def _runs(ngrams: np.ndarray, documents: np.ndarray) -> SharedNgrams:
-    starts = np.flatnonzero(_changes(ngrams) | _changes(documents))
+def shared_ngrams(repeated: Occurrences, kept: np.ndarray) -> SharedNgrams:
+    """The n-grams that two or more of the kept documents hold, bool [D]; those are numbered from 0 on."""
+    starts = np.flatnonzero(repeated.first_in_document)
+    counts = np.diff(starts, append=len(repeated.ngrams))
+    ngrams, documents = repeated.ngrams[starts], repeated.documents[starts]
+    if not kept.all():
+        among = np.flatnonzero(kept[documents])
+        counts, ngrams, documents = counts[among], ngrams[among], (np.cumsum(kept) - 1)[documents[among]]
+    first, shared = _repeated(ngrams)
     return SharedNgrams(
-        counts=np.diff(starts, append=len(ngrams)),
-        documents=documents[starts],
-        first_runs=np.flatnonzero(_changes(ngrams[starts])),
+        counts=counts[shared], documents=documents[shared], first_runs=np.flatnonzero(first[shared])
     )
 
 
-def _changes(values: np.ndarray) -> np.ndarray:
-    """True where a value differs from the one before it, and at the first."""
-    changes = np.ones(len(values), dtype=bool)
-    np.not_equal(values[1:], values[:-1], out=changes[1:])
-    return changes
-
-
-def _followed(positions: np.ndarray, n_positions: int) -> np.ndarray:
-    """True where the next position is among `positions` too."""
-    present = np.zeros(n_positions + 1, dtype=bool)
-    present[positions] = True
-    return present[positions + 1]
-
-
-# --- n-grams by key ---------------------------------------------------------------------------------
+# --- of one sequence --------------------------------------------------------------------------------
 
 
 def ngram_counts(tokens: Sequence[Hashable], n: int) -> tuple[int, int]:
@@ -145,45 +237,5 @@ def ngram_counts(tokens: Sequence[Hashable], n: int) -> tuple[int, int]:
 
     Raises UsageError for an n that is not an integer of 1 or more.
     """
-    keys = ngram_keys(encode([tokens]), n)
-    return count_distinct(keys), len(keys)
-
-
-def count_distinct(keys: np.ndarray) -> int:
-    """How many different keys there are."""
-    return int(np.count_nonzero(_changes(np.sort(keys))))
-
-
-def repeats_earlier(keys: np.ndarray) -> np.ndarray:
-    """True where an equal key stands earlier: bool [N]."""
-    ordered, positions = _sort(keys, np.arange(len(keys)))
-    repeats = np.ones(len(keys), dtype=bool)
-    repeats[positions[_changes(ordered)]] = False
-    return repeats
-
-
-def ngram_keys(documents: Documents, n: int) -> np.ndarray:
-    """int64 [N]: a key for every n-gram within a document, equal where and only where the n-grams are equal.
-
-    They stand in the order of the documents and of the text. Raises UsageError for an n that is not an
-    integer of 1 or more.
-    """
-    require_order("n", n)
-    n_total = max(len(documents.ids) - n + 1, 0)
-    keys = _pack(documents, n, n_total)
-    if len(documents.lengths) == 1:
-        return keys
-    document_of = np.repeat(np.arange(len(documents.lengths)), documents.lengths)
-    return keys[document_of[:n_total] == document_of[n - 1 :]]
-
-
-def _pack(documents: Documents, n: int, n_total: int) -> np.ndarray:
-    """int64 [n_total]: the keys, as if the documents were one."""
-    keys, n_keys = documents.ids[:n_total], documents.n_ids
-    for offset in range(1, n):
-        if (n_keys * documents.n_ids).bit_length() > _KEY_BITS:
-            distinct, keys = np.unique(keys, return_inverse=True)
-            n_keys = len(distinct)
-        keys = keys * documents.n_ids + documents.ids[offset : offset + n_total]
-        n_keys *= documents.n_ids
-    return keys
+    ngrams = Ngrams(encode([tokens]))
+    return ngrams.n_distinct(n), int(ngrams.totals(n).sum())

@@ -1,14 +1,13 @@
 """Shares of samples that ended in some way: correct, without an answer, not graded, truncated."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from opo_eval.metrics.core import (
     Metric,
-    MetricSettings,
     ProblemSamples,
     Value,
     grade_of,
-    grade_signature,
+    graded_signature,
     is_correct,
     share,
 )
@@ -18,12 +17,19 @@ UNGRADABLE = frozenset({Verdict.TIMED_OUT, Verdict.GRADER_ERROR})
 
 
 def mean_at_n(samples: ProblemSamples) -> Mapping[str, Value]:
-    """Share of correct samples, `mean@n`; every problem weighs the same."""
+    """`mean@n`: the share of n responses that are correct by the strict verdict.
+
+    Every problem weighs the same. Samples that could not be graded count as not correct; nothing is left out.
+    """
     return {f"mean@{samples.settings.n}": share(map(is_correct, samples.compared))}
 
 
 def lenient_mean_at_n(samples: ProblemSamples) -> Mapping[str, Value]:
-    """The same by the lenient verdict; absent where the grader gave none."""
+    """`lenient_mean@n`: the share of n responses that are correct by the lenient verdict.
+
+    That verdict looks at the whole response. Every problem weighs the same. Samples without a lenient verdict
+    are left out; where the grader gave none the number is absent.
+    """
     verdicts = [grade_of(graded).lenient_verdict for graded in samples.compared]
     if all(verdict is None for verdict in verdicts):
         return {}
@@ -32,40 +38,54 @@ def lenient_mean_at_n(samples: ProblemSamples) -> Mapping[str, Value]:
 
 
 def no_answer(samples: ProblemSamples) -> Mapping[str, Value]:
-    """Share of samples that commit to no answer."""
+    """The share of n responses that commit to no answer; every problem weighs the same."""
     return {"no_answer": share(grade_of(g).verdict is Verdict.NO_ANSWER for g in samples.compared)}
 
 
 def ungraded(samples: ProblemSamples) -> Mapping[str, Value]:
-    """Share of samples on which the grader met its limit or an error; they count as not correct."""
+    """The share of n responses on which the grader met its limit or an error; they count as not correct.
+
+    Every problem weighs the same.
+    """
     return {"ungraded": share(grade_of(g).verdict in UNGRADABLE for g in samples.compared)}
 
 
 def truncated(samples: ProblemSamples) -> Mapping[str, Value]:
-    """Share of samples that ended at the token limit, of those whose end is known."""
+    """The share of n responses that ended at the token limit; every problem weighs the same.
+
+    Responses whose end is not known are left out.
+    """
     finishes = [graded.sample.finish for graded in samples.compared]
     return {"truncated": share(None if f is None else f is Finish.LENGTH for f in finishes)}
 
 
-def _graded(name: str) -> Callable[[MetricSettings], str]:
-    return lambda settings: f"{name}|n:{settings.n}|{grade_signature(settings)}"
-
-
 MEAN = Metric(
-    measure=mean_at_n, signature=_graded("mean"), unit=Unit.SHARE, better=Better.HIGHER, needs_grades=True
+    measure=mean_at_n,
+    signature=graded_signature("mean"),
+    unit=Unit.SHARE,
+    better=Better.HIGHER,
+    needs_grades=True,
 )
 LENIENT_MEAN = Metric(
     measure=lenient_mean_at_n,
-    signature=_graded("lenient_mean|whole response"),
+    signature=graded_signature("lenient_mean|whole response"),
     unit=Unit.SHARE,
     better=Better.HIGHER,
     needs_grades=True,
 )
 NO_ANSWER = Metric(
-    measure=no_answer, signature=_graded("no_answer"), unit=Unit.SHARE, better=Better.LOWER, needs_grades=True
+    measure=no_answer,
+    signature=graded_signature("no_answer"),
+    unit=Unit.SHARE,
+    better=Better.LOWER,
+    needs_grades=True,
 )
 UNGRADED = Metric(
-    measure=ungraded, signature=_graded("ungraded"), unit=Unit.SHARE, better=Better.LOWER, needs_grades=True
+    measure=ungraded,
+    signature=graded_signature("ungraded"),
+    unit=Unit.SHARE,
+    better=Better.LOWER,
+    needs_grades=True,
 )
 TRUNCATED = Metric(
     measure=truncated,

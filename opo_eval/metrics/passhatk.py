@@ -10,8 +10,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from opo_eval.metrics.core import Metric, ProblemSamples, Value, grade_signature, is_correct
-from opo_eval.metrics.passk import pass_at_k, pass_at_k_curve, require_correct, require_counts
+from opo_eval.metrics.core import Metric, ProblemSamples, Value, grade_signature
+from opo_eval.metrics.passk import (
+    measure_curve,
+    pass_at_k,
+    pass_at_k_curve,
+    require_correct,
+    require_counts,
+)
 from opo_eval.records import Better, Unit
 
 
@@ -41,13 +47,12 @@ def pass_hat_k_curve(n: ArrayLike, c: ArrayLike) -> np.ndarray:
 
 
 def measure_pass_hat_k(samples: ProblemSamples) -> Mapping[str, Value]:
-    """`pass^k` for k = 1..n, each from all samples of the problem; `pass^1` is `pass@1`.
+    """`pass^k`, k = 1..n: the chance that all of k responses to a problem are correct; `pass^1` is `pass@1`.
 
-    A share, defined on every graded problem; every problem weighs the same.
+    Estimated without bias from all samples of the problem (Yao et al. 2024); every problem weighs the same.
+    Samples that could not be graded count as not correct; nothing is left out.
     """
-    correct = sum(map(is_correct, samples.every))
-    curve = pass_hat_k_curve(len(samples.every), correct)[: samples.settings.n]
-    return {f"pass^{k}": Value(float(value)) for k, value in enumerate(curve, start=1)}
+    return measure_curve("pass^", pass_hat_k_curve, samples)
 
 
 PASS_HAT_K = Metric(
@@ -56,4 +61,5 @@ PASS_HAT_K = Metric(
     unit=Unit.SHARE,
     better=Better.HIGHER,
     needs_grades=True,
+    is_curve=True,
 )

@@ -4,13 +4,14 @@ Chen et al. (2021), "Evaluating Large Language Models Trained on Code", equation
 pass@k = 1 - C(n - c, k) / C(n, k), computed as a running product so that no binomial is ever formed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from opo_eval.errors import UsageError
-from opo_eval.metrics.core import Metric, ProblemSamples, Value, grade_signature, is_correct
+from opo_eval.metrics.core import Metric, ProblemSamples, Value, grade_signature, is_correct, of_correct
 from opo_eval.records import Better, Unit
 
 
@@ -107,10 +108,28 @@ def _where(bad: np.ndarray, *arrays: np.ndarray) -> Iterable[tuple[int, ...]]:
 
 
 def measure_pass_at_k(samples: ProblemSamples) -> Mapping[str, Value]:
-    """`pass@k` for k = 1..n, each from all samples of the problem: unbiased however many there are."""
-    correct = sum(map(is_correct, samples.every))
-    curve = pass_at_k_curve(len(samples.every), correct)[: samples.settings.n]
-    return {f"pass@{k}": Value(float(value)) for k, value in enumerate(curve, start=1)}
+    """`pass@k`, k = 1..n: the chance that at least one of k responses to a problem is correct.
+
+    Estimated without bias from all samples of the problem (Chen et al. 2021); every problem weighs the same.
+    Samples that could not be graded count as not correct; nothing is left out.
+    """
+    return measure_curve("pass@", pass_at_k_curve, samples)
+
+
+def measure_curve(
+    name: str, curve: Callable[[np.ndarray, np.ndarray], np.ndarray], samples: ProblemSamples
+) -> dict[str, Value]:
+    """`name` followed by k → the curve's value at k, for k = 1..n; the curve takes (n, c), [1] each."""
+    correct, n_max = sum(map(is_correct, samples.every)), samples.settings.n
+    values = _points(curve, len(samples.every), correct, n_max)
+    return {f"{name}{k}": value for k, value in enumerate(values, start=1)}
+
+
+@lru_cache(maxsize=1024)  # many problems have the same counts
+def _points(
+    curve: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int, correct: int, n_max: int
+) -> list[Value]:
+    return of_correct(lambda n, c: curve(n, c)[:, :n_max], n, correct)
 
 
 PASS_AT_K = Metric(
@@ -119,4 +138,5 @@ PASS_AT_K = Metric(
     unit=Unit.SHARE,
     better=Better.HIGHER,
     needs_grades=True,
+    is_curve=True,
 )

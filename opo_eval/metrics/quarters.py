@@ -8,8 +8,8 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from opo_eval.metrics.core import Metric, ProblemSamples, Value, text_signature
-from opo_eval.metrics.ngrams import encode, ngram_keys, repeats_earlier
+from opo_eval.metrics.core import Metric, ProblemSamples, Value, sums, text_signature
+from opo_eval.metrics.ngrams import Ngrams, encode
 from opo_eval.records import Better, Unit
 
 N_QUARTERS = 4
@@ -24,29 +24,34 @@ def rep_n_by_quarter(tokens: Sequence[Hashable], n: int = 5) -> tuple[np.ndarray
 
     Raises UsageError (a ValueError) for an n that is not an integer of 1 or more.
     """
-    repeats = repeats_earlier(ngram_keys(encode([tokens]), n))
-    quarter = N_QUARTERS * np.arange(len(repeats)) // max(len(repeats), 1)
-    duplicates = np.bincount(quarter[repeats], minlength=N_QUARTERS)
-    return duplicates, np.bincount(quarter, minlength=N_QUARTERS)
+    duplicates, totals = _by_quarter(Ngrams(encode([tokens])), n)
+    return duplicates[0], totals[0]
+
+
+def _by_quarter(ngrams: Ngrams, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """(duplicate n-grams, n-grams) of each quarter of each document: int64 [D, 4] each."""
+    totals, (documents, places) = ngrams.totals(n), ngrams.duplicates(n)
+    quarter = N_QUARTERS * places // totals[documents]
+    duplicates = np.bincount(N_QUARTERS * documents + quarter, minlength=N_QUARTERS * len(totals))
+    # Of N n-grams, ceil(q N / 4) stand before quarter q.
+    before = -(-totals[:, None] * np.arange(N_QUARTERS + 1) // N_QUARTERS)
+    return duplicates.reshape(-1, N_QUARTERS), np.diff(before)
 
 
 # --- the metric -------------------------------------------------------------------------------------
 
 
 def measure_quarters(samples: ProblemSamples) -> Mapping[str, Value]:
-    """`rep_5_q1`, ..., `rep_5_q4`: Σ duplicate n-grams / Σ n-grams of each quarter, a share.
+    """`rep_5_q1`, ..., `rep_5_q4`: the share of each quarter's n-grams that occurred earlier in the response.
 
-    Later quarters have more to repeat, so compare a quarter with the same one of another checkpoint.
-    A response that has no n-gram in a quarter is left out there and counted.
+    Σ duplicate n-grams / Σ n-grams, so every n-gram weighs the same. Later quarters have more to repeat, so
+    a quarter compares with the same one of another checkpoint. A response is left out of a quarter in which
+    it has no n-gram.
     """
     n = samples.settings.rep_order
-    counts = np.array([rep_n_by_quarter(tokens, n) for tokens in samples.token_lists])
-    left_out = (counts[:, 1] == 0).sum(axis=0)
-    sums = counts.sum(axis=0)
-    return {
-        f"rep_{n}_q{q + 1}": Value(int(sums[0, q]), int(sums[1, q]), int(left_out[q]))
-        for q in range(N_QUARTERS)
-    }
+    duplicates, totals = _by_quarter(samples.ngrams, n)
+    left_out = (totals == 0).sum(axis=0).tolist()
+    return {f"rep_{n}_q{q + 1}": sums(duplicates[:, q], totals[:, q], left_out[q]) for q in range(N_QUARTERS)}
 
 
 REPETITION_BY_QUARTER = Metric(

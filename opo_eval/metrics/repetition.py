@@ -2,8 +2,10 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 
+import numpy as np
+
 from opo_eval.errors import UsageError
-from opo_eval.metrics.core import Metric, ProblemSamples, Value, text_signature
+from opo_eval.metrics.core import Metric, ProblemSamples, Value, sums, text_signature
 from opo_eval.metrics.ngrams import ngram_counts
 from opo_eval.records import Better, Unit
 
@@ -26,20 +28,20 @@ def rep_n(tokens: Sequence[Hashable], n: int = 5) -> float:
 
 
 def measure_repetition(samples: ProblemSamples) -> Mapping[str, Value]:
-    """Rep-n over a problem's responses, by n-gram (`rep_5`) and by response (`rep_5_per_sequence`).
+    """Rep-n: the share of a response's n-grams that repeat an earlier one (5-grams: `rep_5`).
 
-    By n-gram: Σ duplicate n-grams / Σ n-grams. By response, as the OPO paper has it: the mean of each
-    response's own share. Responses with fewer than n tokens are left out and counted.
+    Σ duplicate n-grams / Σ n-grams, so every n-gram weighs the same. In `rep_5_per_sequence` every response
+    weighs the same: the mean of each one's own share, as in the OPO paper. Responses with fewer than n
+    tokens are left out.
     """
     n = samples.settings.rep_order
-    counts = [ngram_counts(tokens, n) for tokens in samples.token_lists]
-    known = [(distinct, total) for distinct, total in counts if total]
-    left_out = len(counts) - len(known)
-    duplicates = sum(total - distinct for distinct, total in known)
-    shares = sum(1 - distinct / total for distinct, total in known)
+    totals = samples.ngrams.totals(n)
+    duplicates = np.bincount(samples.ngrams.duplicates(n)[0], minlength=len(totals))
+    known = totals > 0
+    duplicates, totals, left_out = duplicates[known], totals[known], int((~known).sum())
     return {
-        f"rep_{n}": Value(duplicates, sum(total for _, total in known), left_out),
-        f"rep_{n}_per_sequence": Value(shares, len(known), left_out),
+        f"rep_{n}": sums(duplicates, totals, left_out),
+        f"rep_{n}_per_sequence": sums(duplicates / totals, n_left_out=left_out),
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from opo_eval.errors import UsageError
 from opo_eval.metrics.core import Metric, MetricSettings, ProblemSamples, Value, text_signature
-from opo_eval.metrics.ngrams import Documents, SharedNgrams, encode, require_order, shared_ngrams
+from opo_eval.metrics.ngrams import Ngrams, SharedNgrams, encode, require_order, shared_ngrams
 from opo_eval.metrics.tokenizers import Tokenizer, tokenize_texts
 from opo_eval.records import Better, Unit
 
@@ -59,7 +59,14 @@ def self_bleu_orders(
     require_order("max_order", max_order)
     if len(texts) < 2:
         raise UsageError(f"Self-BLEU of {len(texts)} text(s) is not defined: give at least two texts")
-    return scoring(encode(tokenize_texts(texts, tokenize)), max_order, smoothing)
+    ngrams = Ngrams(encode(tokenize_texts(texts, tokenize)))
+    return scoring(*_shared(ngrams, np.ones(len(texts), dtype=bool), max_order), smoothing)
+
+
+def _shared(ngrams: Ngrams, kept: np.ndarray, max_order: int) -> tuple[np.ndarray, list[SharedNgrams]]:
+    """Lengths of the kept documents, and the n-grams that they share, for n = 1, ..., max_order."""
+    orders = range(1, max_order + 1)
+    return ngrams.documents.lengths[kept], [shared_ngrams(ngrams.repeated(n), kept) for n in orders]
 
 
 def _named(what: str, name: str, allowed: dict[str, Callable]) -> Callable:
@@ -132,11 +139,11 @@ def _brevity_penalty(lengths: np.ndarray, reference_lengths: np.ndarray) -> np.n
 # --- which texts are the references -----------------------------------------------------------------
 
 
-def _score_against_others(documents: Documents, max_order: int, smoothing: Smoothing) -> np.ndarray:
-    matches = [
-        _matches_with_others(ngrams, len(documents.lengths)) for ngrams in shared_ngrams(documents, max_order)
-    ]
-    return _bleu(np.array(matches), documents.lengths, _closest_other_length(documents.lengths), smoothing)
+def _score_against_others(
+    lengths: np.ndarray, shared: Sequence[SharedNgrams], smoothing: Smoothing
+) -> np.ndarray:
+    matches = np.array([_matches_with_others(ngrams, len(lengths)) for ngrams in shared])
+    return _bleu(matches, lengths, _closest_other_length(lengths), smoothing)
 
 
 def _matches_with_others(ngrams: SharedNgrams, n_documents: int) -> np.ndarray:
@@ -170,12 +177,10 @@ def _closest_other_length(lengths: np.ndarray) -> np.ndarray:
     return closest
 
 
-def _score_pairwise(documents: Documents, max_order: int, smoothing: Smoothing) -> np.ndarray:
-    n = len(documents.lengths)
-    matches = np.array([_matches_of_pairs(ngrams, n) for ngrams in shared_ngrams(documents, max_order)])
-    scores = _bleu(
-        matches, np.broadcast_to(documents.lengths[:, None], (n, n)), documents.lengths[None, :], smoothing
-    )
+def _score_pairwise(lengths: np.ndarray, shared: Sequence[SharedNgrams], smoothing: Smoothing) -> np.ndarray:
+    n = len(lengths)
+    matches = np.array([_matches_of_pairs(ngrams, n) for ngrams in shared])
+    scores = _bleu(matches, np.broadcast_to(lengths[:, None], (n, n)), lengths[None, :], smoothing)
     scores[:, np.arange(n), np.arange(n)] = 0
     return scores.sum(axis=-1) / (n - 1)
 
@@ -194,7 +199,7 @@ def _matches_of_pairs(ngrams: SharedNgrams, n_documents: int) -> np.ndarray:
     return matches
 
 
-REFERENCES: dict[str, Callable[[Documents, int, Smoothing], np.ndarray]] = {
+REFERENCES: dict[str, Callable[[np.ndarray, Sequence[SharedNgrams], Smoothing], np.ndarray]] = {
     "others": _score_against_others,
     "pairwise": _score_pairwise,
 }
@@ -204,28 +209,29 @@ REFERENCES: dict[str, Callable[[Documents, int, Smoothing], np.ndarray]] = {
 
 
 def measure_self_bleu(samples: ProblemSamples) -> Mapping[str, Value]:
-    """Mean Self-BLEU of a problem's responses, `self_bleu`, and of the lower orders, `self_bleu_1`, ...
+    """`self_bleu`: BLEU of each response with the others to the same problem as its references.
 
-    Responses without tokens are left out and counted; with fewer than two others it is undefined.
+    The more alike, the higher. The mean over a problem's responses; every problem weighs the same.
+    `self_bleu_1`, `self_bleu_2`, ... are of the lower orders. It grows with the number of responses, so
+    checkpoints are compared at the same n. Responses without tokens are left out, and problems with fewer
+    than two that have some.
     """
     names = [f"self_bleu_{order}" for order in range(1, samples.settings.max_order)] + ["self_bleu"]
-    return dict(zip(names, mean_self_bleu(samples.token_lists, samples.settings), strict=True))
+    everyone = np.ones(len(samples.compared), dtype=bool)
+    return dict(zip(names, mean_self_bleu(samples, everyone), strict=True))
 
 
-def mean_self_bleu(token_lists: Sequence[Sequence[Hashable]], settings: MetricSettings) -> list[Value]:
-    """Mean over texts of Self-BLEU-1, ..., Self-BLEU-max_order; see `measure_self_bleu`."""
-    texts = [tokens for tokens in token_lists if tokens]
-    if len(texts) < 2:
-        return [Value(0.0, 0.0, len(token_lists))] * settings.max_order
-    scores = self_bleu_orders(
-        texts,
-        tokenize=None,
-        max_order=settings.max_order,
-        smooth=settings.smooth,
-        references=settings.references,
-    )
-    n_empty = len(token_lists) - len(texts)
-    return [Value(float(mean), 1.0, n_empty) for mean in scores.mean(axis=1)]
+def mean_self_bleu(samples: ProblemSamples, among: np.ndarray) -> list[Value]:
+    """Mean of Self-BLEU-1, ..., Self-BLEU-max_order over some of the compared responses, bool [n]."""
+    settings = samples.settings
+    smoothing = _named("smoothing", settings.smooth, SMOOTHINGS)
+    scoring = _named("way of taking references", settings.references, REFERENCES)
+    kept = among & (samples.documents.lengths > 0)
+    n_among, n_kept = int(among.sum()), int(kept.sum())
+    if n_kept < 2:
+        return [Value(0.0, 0.0, n_among)] * settings.max_order
+    scores = scoring(*_shared(samples.ngrams, kept, settings.max_order), smoothing)
+    return [Value(float(mean), 1.0, n_among - n_kept) for mean in scores.mean(axis=1)]
 
 
 def self_bleu_signature(settings: MetricSettings) -> str:

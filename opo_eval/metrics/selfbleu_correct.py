@@ -6,22 +6,23 @@ varied mistakes are. A checkpoint that makes fewer mistakes loses the second.
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from opo_eval.metrics.core import Metric, MetricSettings, ProblemSamples, Value, grade_signature, is_correct
 from opo_eval.metrics.selfbleu import mean_self_bleu, self_bleu_signature
 from opo_eval.records import Better, Unit
 
 
 def measure_self_bleu_correct(samples: ProblemSamples) -> Mapping[str, Value]:
-    """`self_bleu_correct`: mean Self-BLEU of a problem's correct responses, 0 to 100.
+    """`self_bleu_correct`: Self-BLEU of a problem's correct responses alone; every problem weighs the same.
 
-    With the other responses together as references it grows with how many there are, so on a problem
-    where two checkpoints are not equally often correct it differs for that reason too; with
-    `references="pairwise"` it does not. Undefined with fewer than two correct responses; correct ones
-    that are without tokens or alone are left out and counted.
+    With the other responses together as references it grows with how many there are, so on a problem where
+    two checkpoints are not equally often correct it differs for that reason too; with pairwise references
+    it does not. Problems with fewer than two correct responses are left out, and correct responses without
+    tokens or alone.
     """
-    pairs = zip(samples.compared, samples.token_lists, strict=True)
-    correct = [tokens for graded, tokens in pairs if is_correct(graded)]
-    return {"self_bleu_correct": mean_self_bleu(correct, samples.settings)[-1]}
+    correct = np.array([is_correct(graded) for graded in samples.compared])
+    return {"self_bleu_correct": mean_self_bleu(samples, correct)[-1]}
 
 
 def _signature(settings: MetricSettings) -> str:

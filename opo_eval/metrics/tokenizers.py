@@ -24,7 +24,7 @@ _ALWAYS_APART = tuple((mark, f" {mark} ") for mark in '!"#$%&()*+/:;<=>?@[\\]^_`
 _DECIMAL_POINT = re.compile(r"\.(?=[0-9])(?<=[0-9]\.)")
 _DECIMAL_COMMA = re.compile(r",(?=[0-9])(?<=[0-9],)")
 _DASH_AFTER_DIGIT = re.compile(r"-(?<=[0-9]-)")
-_MARKS_BEFORE_DIGIT = re.compile(r"[0-9]?[.,]{2,}(?=[0-9])")
+_MARKS_BEFORE_DIGIT = re.compile(r"[.,]{2,}(?=[0-9])")
 
 # Line breaks are gone by the time a point or comma has to be kept inside its number, so they stand in.
 _KEPT_POINT, _KEPT_COMMA = "\n", "\r"
@@ -51,8 +51,9 @@ def _keep_last_mark(match: re.Match[str]) -> str:
     works through the run two characters at a time: in an even one (a leading digit counted) the last
     mark is never first in line for padding and stays with the number.
     """
-    run = match[0]
-    if len(run) % 2:
+    run, start = match[0], match.start()
+    follows_digit = start > 0 and match.string[start - 1] in "0123456789"
+    if (len(run) + follows_digit) % 2:
         return run
     return f"{run[:-1]} {_KEPT_POINT if run[-1] == '.' else _KEPT_COMMA}"
 

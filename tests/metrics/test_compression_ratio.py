@@ -8,7 +8,7 @@ import pytest
 from builders import group, problem
 
 from opo_eval.errors import UsageError
-from opo_eval.metrics import METRICS, MetricSettings, ProblemSamples
+from opo_eval.metrics import METRICS, MetricSettings, ProblemSamples, Value
 from opo_eval.metrics.compression import compression_ratio, measure_compression
 from opo_eval.records import Think, Verdict
 
@@ -71,19 +71,19 @@ def test_nothing_to_compress_is_an_error_and_not_zero(texts):
 
 def test_the_metric_leaves_blank_responses_out_and_counts_them():
     texts = [words(40, 1), " \n", words(40, 2), ""]
-    assert measured(texts) == (compression_ratio([texts[0], texts[2]]), 1, 2)
-    assert measured(["", " "]) == (0, 0, 2)
+    assert measured(texts) == Value(compression_ratio([texts[0], texts[2]]), 1, 2)
+    assert measured(["", " "]) == Value(0, 0, 2)
 
 
 def test_the_metric_looks_at_the_compared_responses():
     texts = [words(40, seed) for seed in range(4)]
-    assert measured(texts, n=2) == (compression_ratio(texts[:2]), 1, 0)
+    assert measured(texts, n=2) == Value(compression_ratio(texts[:2]), 1, 0)
 
 
 def test_the_think_section_can_be_left_aside():
     texts = ["<think>one two three</think> so four", "<think>quite other words</think> so four", "<think>"]
     outside = measured(texts, think=Think.TAGGED, think_section=False)
-    assert outside == (compression_ratio([" so four"] * 2), 1, 1)
+    assert outside == Value(compression_ratio([" so four"] * 2), 1, 1)
 
 
 def test_the_signature_names_texts_and_compressor():

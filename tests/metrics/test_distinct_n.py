@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opo_eval.errors import UsageError
-from opo_eval.metrics import METRICS, MetricSettings, ProblemSamples, measure_groups
+from opo_eval.metrics import METRICS, MetricSettings, ProblemSamples, Value, measure_groups
 from opo_eval.metrics.distinct import distinct_n, measure_distinct
 from opo_eval.records import Verdict
 
@@ -53,15 +53,15 @@ def test_an_order_that_is_none_is_refused(n):
 def test_the_metric_gives_pairs_and_counts_short_responses():
     values = measured(["a b a b", "a b", "c", ""])
     assert values == {
-        "distinct_1": (3, 7, 1),
-        "distinct_2": (2, 4, 2),
-        "distinct_3": (2, 2, 3),
-        "distinct_4": (1, 1, 3),
+        "distinct_1": Value(3, 7, 1),
+        "distinct_2": Value(2, 4, 2),
+        "distinct_3": Value(2, 2, 3),
+        "distinct_4": Value(1, 1, 3),
     }
 
 
 def test_the_metric_looks_at_the_compared_responses():
-    assert measured(["a b", "a b", "c d"], n=2)["distinct_2"] == (1, 2, 0)
+    assert measured(["a b", "a b", "c d"], n=2)["distinct_2"] == Value(1, 2, 0)
 
 
 def test_a_problem_weighs_as_much_as_it_has_ngrams():
@@ -73,4 +73,4 @@ def test_a_problem_weighs_as_much_as_it_has_ngrams():
 
 
 def test_a_problem_without_ngrams_is_undefined():
-    assert measured(["", " "])["distinct_1"] == (0, 0, 2)
+    assert measured(["", " "])["distinct_1"] == Value(0, 0, 2)

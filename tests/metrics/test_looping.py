@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opo_eval.errors import UsageError
-from opo_eval.metrics import METRICS, MetricSettings, ProblemSamples
+from opo_eval.metrics import METRICS, MetricSettings, ProblemSamples, Value
+from opo_eval.metrics.core import Spread
 from opo_eval.metrics.looping import ends_in_loop, measure_looping
 from opo_eval.metrics.tokenizers import tokenize_13a
 from opo_eval.records import Think, Verdict
@@ -121,15 +122,15 @@ def test_limits_that_would_make_everything_a_loop_are_refused(limits, part):
 
 def test_the_metric_by_hand():
     loop = "Wait, but " * 20
-    assert measured([f"So {loop}", "So four.", loop, " "]) == (2 / 3, 1, 1)
-    assert measured([" ", ""]) == (0, 0, 2)
+    assert measured([f"So {loop}", "So four.", loop, " "]) == Value(2 / 3, 1, 1, Spread(pytest.approx(1 / 9)))
+    assert measured([" ", ""]) == Value(0, 0, 2)
 
 
 def test_a_response_with_no_text_after_its_think_section_is_left_out():
     loop = "again " * 50
     texts = [f"<think>{loop}", f"<think>{loop}</think> four", f"<think>x</think> {loop}"]
-    assert measured(texts, think=Think.TAGGED, think_section=False) == (1 / 2, 1, 1)
-    assert measured(texts, think=Think.TAGGED) == (2 / 3, 1, 0)
+    assert measured(texts, think=Think.TAGGED, think_section=False)[:3] == (1 / 2, 1, 1)
+    assert measured(texts, think=Think.TAGGED)[:3] == (2 / 3, 1, 0)
 
 
 def test_the_signature_says_what_a_loop_is():

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opo_eval.errors import UsageError
 from opo_eval.metrics import ngrams
-from opo_eval.metrics.ngrams import encode, ngram_counts, shared_ngrams
+from opo_eval.metrics.ngrams import Ngrams, encode, ngram_counts, shared_ngrams
 
 documents = st.lists(st.lists(st.sampled_from("abc"), max_size=9), min_size=1, max_size=5)
 
@@ -19,9 +19,11 @@ def tuples(tokens, n):
     return [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
 
 
-def runs_by_counter(token_lists, n):
-    """Multiset of ((document, count), ...), one entry per n-gram that at least two documents hold."""
-    counters = [Counter(tuples(tokens, n)) for tokens in token_lists]
+def runs_by_counter(token_lists, n, kept):
+    """Multiset of ((document, count), ...), an entry for each n-gram that two or more kept documents hold."""
+    counters = [
+        Counter(tuples(tokens, n)) for tokens, is_kept in zip(token_lists, kept, strict=True) if is_kept
+    ]
     held = [
         tuple((document, counter[gram]) for document, counter in enumerate(counters) if gram in counter)
         for gram in set().union(*counters)
@@ -35,16 +37,36 @@ def runs_by_integers(shared):
     return Counter(tuple(pairs[start:end]) for start, end in pairwise(bounds))
 
 
-@pytest.mark.parametrize("key_bits", [63, 0], ids=["packed", "too wide to pack"])
-@settings(max_examples=150, deadline=None, derandomize=True)
+@pytest.fixture(params=[63, 0], ids=["packed", "too wide to pack"])
+def key_bits(request, monkeypatch):
+    monkeypatch.setattr(ngrams, "_KEY_BITS", request.param)
+
+
+ANY_FIXTURE = [HealthCheck.function_scoped_fixture]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=ANY_FIXTURE)
+@given(token_lists=documents, data=st.data())
+def test_shared_ngrams_equal_counters(key_bits, token_lists, data):
+    kept = data.draw(st.lists(st.booleans(), min_size=len(token_lists), max_size=len(token_lists)))
+    found = Ngrams(encode(token_lists))
+    for n in range(1, 6):
+        shared = shared_ngrams(found.repeated(n), np.array(kept))
+        assert runs_by_integers(shared) == runs_by_counter(token_lists, n, kept)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=ANY_FIXTURE)
 @given(token_lists=documents)
-def test_shared_ngrams_equal_counters(key_bits, token_lists):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ngrams, "_KEY_BITS", key_bits)
-        by_order = list(shared_ngrams(encode(token_lists), 5))
-    assert len(by_order) == 5
-    for n, shared in enumerate(by_order, start=1):
-        assert runs_by_integers(shared) == runs_by_counter(token_lists, n)
+def test_duplicates_are_the_ngrams_that_stand_earlier_in_their_document(key_bits, token_lists):
+    found = Ngrams(encode(token_lists))
+    for n in (5, 1, 2, 3, 4):  # in any order
+        grams = [tuples(tokens, n) for tokens in token_lists]
+        expected = {(d, i) for d, own in enumerate(grams) for i in range(len(own)) if own[i] in own[:i]}
+        documents, places = found.duplicates(n)
+        assert len(places) == len(expected)
+        assert set(zip(documents.tolist(), places.tolist(), strict=True)) == expected
+        assert found.totals(n).tolist() == list(map(len, grams))
+        assert found.n_distinct(n) == len({gram for own in grams for gram in own})
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

@@ -72,18 +72,21 @@ def test_the_metric_adds_up_ngrams_and_counts_who_has_none():
     samples = ProblemSamples(
         group(problem(1), texts, [C] * 4), MetricSettings(n=4, tokenize="whitespace", rep_order=1)
     )
-    assert measure_quarters(samples) == {
+    values = measure_quarters(samples)
+    assert {name: value[:3] for name, value in values.items()} == {
         "rep_1_q1": (0, 2 + 1 + 1, 1),
         "rep_1_q2": (1 + 1 + 1, 2 + 1 + 1, 1),
         "rep_1_q3": (2 + 1 + 1, 2 + 1 + 1, 1),
         "rep_1_q4": (1 + 0 + 1, 2 + 0 + 1, 2),
     }
+    # Four responses with (0, 2), (0, 1), (0, 0) and (0, 1): four times the variance of each.
+    assert values["rep_1_q1"].spread == pytest.approx((0, 0, 4 * 2 / 3))
 
 
 def test_the_metric_looks_at_the_compared_responses():
     asked = group(problem(1), ["a a a a", "b c d e", "x x x x"], [C] * 3)
     settings_of_two = MetricSettings(n=2, tokenize="whitespace", rep_order=1)
-    assert measure_quarters(ProblemSamples(asked, settings_of_two))["rep_1_q2"] == (1, 2, 0)
+    assert measure_quarters(ProblemSamples(asked, settings_of_two))["rep_1_q2"][:3] == (1, 2, 0)
 
 
 def test_a_quarter_that_nobody_reaches_has_no_row():

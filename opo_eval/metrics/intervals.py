@@ -1,0 +1,141 @@
+"""The intervals of a table's rows: over problems like these, over these problems, and bands over k."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+
+import numpy as np
+
+from opo_eval.records import Interval, Unit
+from opo_eval.stats import (
+    PROBLEMS_LIKE_THESE,
+    Floats,
+    Resampled,
+    all_alike_interval,
+    by_cluster,
+    sampling_intervals,
+)
+
+SEED = 20250529
+"""Of the resampling; intervals are the same each time."""
+_LARGEST = {Unit.SHARE: 1.0, Unit.PERCENT: 100.0}
+_ALIKE = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A metric's pairs on the problems of a row."""
+
+    unit: Unit
+    pairs: Floats
+    """[2, problems]: numerators and denominators."""
+    spreads: Floats | None
+    """[3, problems]: see `Spread`; None where the metric does not give them."""
+    curve: Hashable | None
+    """What the points of one curve have in common; None for a number of its own."""
+
+    @property
+    def is_mean_share(self) -> bool:
+        """Whether it is the mean over problems of something from 0 to 1."""
+        return self.unit is Unit.SHARE and bool(np.isin(self.pairs[1], (0.0, 1.0)).all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowIntervals:
+    """Of one value; None where there is none."""
+
+    like_these: Interval | None
+    these: Interval | None
+    band: Interval | None
+
+
+def row_intervals(
+    columns: Sequence[Column],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    kind: str = PROBLEMS_LIKE_THESE,
+    level: float = 0.95,
+) -> list[RowIntervals]:
+    """Those of every column, all over the same problems; each column is defined on one of them or more.
+
+    clusters: of every problem, a label; problems of one label are drawn together, and `kind` says so.
+    """
+    like_these, bands = _over_problems(columns, clusters, kind, level)
+    these = [_these(column, level) for column in columns]
+    return [
+        RowIntervals(like_these=a, these=b, band=c) for a, b, c in zip(like_these, these, bands, strict=True)
+    ]
+
+
+def curve_bands(
+    resampled: Resampled, curves: Sequence[Hashable | None], level: float
+) -> list[Interval | None]:
+    """Simultaneous bands, all points of one curve together; None for what is on no curve."""
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for i, curve in enumerate(curves):
+        if curve is not None:
+            members[curve].append(i)
+    bands: list[Interval | None] = [None] * len(curves)
+    for points in members.values():
+        for i, band in zip(points, resampled.bands(level, points), strict=True):
+            bands[i] = band
+    return bands
+
+
+def is_flat(interval: Interval) -> bool:
+    """Whether it has no width: all problems are alike, and say nothing of others."""
+    return interval.high - interval.low <= _ALIKE
+
+
+def _over_problems(
+    columns: Sequence[Column], clusters: Sequence[Hashable] | None, kind: str, level: float
+) -> tuple[list[Interval | None], list[Interval | None]]:
+    """Intervals and bands over problems like these."""
+    none: list[Interval | None] = [None] * len(columns)
+    if not columns:
+        return none, none
+    pairs = np.array([column.pairs for column in columns])
+    if clusters is not None:
+        pairs = by_cluster(pairs, clusters)
+    if pairs.shape[-1] < 2:
+        return none, none
+    shares = [column.is_mean_share for column in columns]
+    resampled = Resampled.values(*np.moveaxis(pairs, 1, 0), shares=shares, rng=np.random.default_rng(SEED))
+    bands = curve_bands(resampled, [column.curve for column in columns], level)
+    units = [column.unit for column in columns]
+    found = zip(resampled.intervals(level), resampled.errors == 0, pairs, units, strict=True)
+    own = [_settled(*each) for each in found]
+    return (
+        [interval and replace(interval, kind=kind) for interval in own],
+        [_possible(band, unit) for band, unit in zip(bands, units, strict=True)],
+    )
+
+
+def _settled(interval: Interval, alike: bool, pairs: Floats, unit: Unit) -> Interval | None:
+    """What is the same on all problems has an interval only at 0 or 1."""
+    num, weights = pairs[:, pairs[1] > 0]
+    if len(weights) < 2:
+        return None
+    if not alike:
+        return _possible(interval, unit)
+    # With unequal weights the few heavy problems decide, and their number is not that of all.
+    if unit is not Unit.SHARE or not np.allclose(weights, weights[0]):
+        return None
+    return all_alike_interval(num.sum() / weights.sum(), len(weights), interval.level)
+
+
+def _these(column: Column, level: float) -> Interval | None:
+    if column.spreads is None:
+        return None
+    num, den = column.pairs[:, None]
+    interval = sampling_intervals(num, den, column.spreads[None], level=level)[0]
+    return None if is_flat(interval) else _possible(interval, column.unit)
+
+
+def _possible(interval: Interval | None, unit: Unit) -> Interval | None:
+    """The part that the unit allows: no metric here is negative, and a share is at most 1."""
+    if interval is None:
+        return None
+    low, high = np.clip([interval.low, interval.high], 0.0, _LARGEST.get(unit, inf)).tolist()
+    return replace(interval, low=low, high=high)
