@@ -16,6 +16,7 @@ from tyro.conf import Positional, arg
 from opo_eval.errors import OpoEvalError, UsageError
 
 if TYPE_CHECKING:
+    from opo_eval.compare import CompareOptions
     from opo_eval.measure import MeasureOptions
     from opo_eval.records import Problem
     from opo_eval.store import RunDir
@@ -92,6 +93,8 @@ class MeasuringFlags:
     """Length of the n-grams of Rep-n."""
     after_think: bool = False
     """Measure diversity on what follows the think section only."""
+    cluster: str | None = None
+    """Tag, such as exam or subject: intervals draw the problems of one exam together."""
 
     def options(self, n: int | None) -> "MeasureOptions":
         """As the measuring code takes them."""
@@ -106,12 +109,36 @@ class MeasuringFlags:
             references=self.references,
             rep_order=self.rep_order,
             think_section=not self.after_think,
+            cluster=self.cluster,
         )
+
+
+@dataclass(kw_only=True)
+class ComparingFlags:
+    """How checkpoints are compared."""
+
+    baseline: str | None = None
+    """Checkpoint that the others are compared with; default: the first."""
+    family: tuple[str, ...] = ()
+    """Metrics whose tests are adjusted together; default: pass@k (k = 1, 2, 4, ..., n), Self-BLEU, Rep-n."""
+    arm: tuple[str, ...] = ()
+    """NAME=CHECKPOINT,CHECKPOINT,... ...: training runs of one method that differ by seed only; default:
+    those whose records say so."""
+    fail_if_worse: bool = False
+    """Exit with status 3 where a checkpoint is worse than the baseline in a metric of the family."""
+
+    def options(self) -> "CompareOptions":
+        """As the comparing code takes them."""
+        from opo_eval.compare import CompareOptions
+
+        arms = {name: tuple(its.split(",")) for name, its in _pairs("--arm", self.arm).items()}
+        return CompareOptions(baseline=self.baseline, family=self.family or None, arms=arms or None)
 
 
 Sampling = Annotated[SamplingFlags, arg(name="")]
 Grading = Annotated[GradingFlags, arg(name="")]
 Measuring = Annotated[MeasuringFlags, arg(name="")]
+Comparing = Annotated[ComparingFlags, arg(name="")]
 
 # --- the verbs --------------------------------------------------------------------------------------
 
@@ -148,7 +175,7 @@ class Import:
     file: Positional[Path]
     map: tuple[str, ...] = ()
     """ROLE=COLUMN ...: response, gold, problem, id, checkpoint, benchmark, index, finish, n_tokens, score,
-    step, tags (several, by commas)."""
+    method, train_seed, step, tags (several, by commas)."""
     out: Path = Path("runs")
     checkpoint: str | None = None
     """Name, where no column has it."""
@@ -170,7 +197,7 @@ class Import:
             path=self.file,
             out=self.out,
             think=as_think(self.think),
-            columns=_pairs(self.map),
+            columns=_pairs("--map", self.map),
             checkpoint=self.checkpoint,
             benchmark=self.benchmark,
             problems=self.problems,
@@ -206,6 +233,7 @@ class Measure:
     measuring: Measuring = field(default_factory=MeasuringFlags)
     json: bool = False
     """Print the tables as JSON."""
+    quiet: bool = False
 
     def __call__(self) -> None:
         """Measure every run."""
@@ -213,7 +241,7 @@ class Measure:
         from opo_eval.report import terminal_table
 
         for run in _runs(self.runs):
-            table = measure_run(run, self.measuring.options(self.n))
+            table = measure_run(run, self.measuring.options(self.n), quiet=self.quiet)
             write_metrics(run, table)
             _say((run.path / "metrics.json").read_text() if self.json else terminal_table(table))
 
@@ -227,15 +255,65 @@ class Compare:
     name: str
     """Of the report."""
     out: Path = Path("reports")
-    baseline: str | None = None
-    """Checkpoint that the others are compared with."""
     n: OptionalN = None
     """Samples a problem; default: what all have."""
     measuring: Measuring = field(default_factory=MeasuringFlags)
+    comparing: Comparing = field(default_factory=ComparingFlags)
+    quiet: bool = False
 
     def __call__(self) -> None:
         """Measure at the common n and write the report."""
         _compare(_runs(self.runs), _report_folder(self.out, self.name), self)
+
+
+@dataclass(kw_only=True)
+class Audit:
+    """Audit the diversity of any texts (JSONL, CSV, Parquet): no gold, no model, no grades."""
+
+    file: Positional[Path]
+    text: str
+    """Column with the texts."""
+    group: str
+    """Column that texts share which answer the same thing: the prompt, the problem, the opening."""
+    by: str | None = None
+    """Column whose values are compared: model, checkpoint, temperature; the first is the baseline."""
+    name: str | None = None
+    """Of the report; default: the file's name with -audit."""
+    out: Path = Path("reports")
+    n: OptionalN = None
+    """Texts a group that are compared; default: the size of the smallest group of two or more."""
+    tokenize: str = "13a"
+    """13a, intl, char, whitespace, treebank or wordpunct."""
+    rep_order: int = 5
+    """Length of the n-grams of Rep-n."""
+    phrase_order: int = 8
+    """Tokens of the shortest phrase."""
+    near: float = 0.8
+    """Jaccard similarity of 5-grams from which on two texts are near-duplicates."""
+    quiet: bool = False
+
+    def __call__(self) -> None:
+        """Read, measure, search and write the report."""
+        from opo_eval.audit import AuditOptions, audit_file
+        from opo_eval.report.audit import audit_sentences, write_audit
+        from opo_eval.texts import table_stem
+
+        name = self.name or f"{table_stem(self.file)}-audit"
+        folder = _report_folder(self.out, name)
+        options = AuditOptions(
+            n=self.n,
+            tokenize=self.tokenize,
+            rep_order=self.rep_order,
+            phrase_order=self.phrase_order,
+            near=self.near,
+        )
+        audit = audit_file(
+            self.file, text=self.text, group=self.group, by=self.by, options=options, quiet=self.quiet
+        )
+        write_audit(audit, folder, name=name)
+        for sentence in audit_sentences(audit):
+            _say(sentence)
+        _say(f"report: {folder / 'report.md'}")
 
 
 @dataclass(kw_only=True)
@@ -253,7 +331,6 @@ class Eval:
     reports: Path = Path("reports")
     name: str = "eval"
     """Of the report, in REPORTS/NAME."""
-    baseline: str | None = None
     problems_from: Path | None = None
     """File or folder that a built-in benchmark is read from."""
     think: str = "tagged"
@@ -261,6 +338,7 @@ class Eval:
     sampling: Sampling = field(default_factory=SamplingFlags)
     grading: Grading = field(default_factory=GradingFlags)
     measuring: Measuring = field(default_factory=MeasuringFlags)
+    comparing: Comparing = field(default_factory=ComparingFlags)
     quiet: bool = False
 
     def __call__(self) -> None:
@@ -378,6 +456,11 @@ class ValidateProblems:
 
 # --- what verbs have in common ----------------------------------------------------------------------
 
+_FORMS = {
+    "--map": ("ROLE=COLUMN", "response=completion"),
+    "--arm": ("NAME=CHECKPOINT,CHECKPOINT", "opo=opo_seed1,opo_seed2"),
+}
+
 
 def _sample(verb: Sample | Eval) -> "list[RunDir]":
     from opo_eval.grading.grader import as_think
@@ -449,15 +532,17 @@ def _grade(run: "RunDir", flags: GradingFlags, *, quiet: bool) -> None:
 
 
 def _compare(runs: "Sequence[RunDir]", path: Path, verb: Compare | Eval) -> None:
-    from opo_eval.compare import compare_runs
+    from opo_eval.compare import compare_runs, refuse_worse
     from opo_eval.report import verdict_sentence, write_report
 
-    compared = compare_runs(runs, verb.measuring.options(verb.n), baseline=verb.baseline)
+    compared = compare_runs(runs, verb.measuring.options(verb.n), verb.comparing.options(), quiet=verb.quiet)
     write_report(compared, path, name=verb.name)
     for note in compared.notes:
         _say(note)
     _say(verdict_sentence(compared))
     _say(f"report: {path / 'report.md'}")
+    if verb.comparing.fail_if_worse:
+        refuse_worse(compared)
 
 
 def _runs(paths: Sequence[Path]) -> "list[RunDir]":
@@ -493,10 +578,11 @@ def _some(values: Sequence[Any], what: str) -> Sequence[Any]:
     return values
 
 
-def _pairs(words: Sequence[str]) -> dict[str, str]:
+def _pairs(flag: str, words: Sequence[str]) -> dict[str, str]:
     for word in words:
         if "=" not in word:
-            raise UsageError(f"--map takes ROLE=COLUMN, not {word!r}: for instance response=completion")
+            form, example = _FORMS[flag]
+            raise UsageError(f"{flag} takes {form}, not {word!r}: for instance {example}")
     return dict(word.split("=", 1) for word in words)
 
 
@@ -512,6 +598,7 @@ VERBS = {
     "grade": Grade,
     "measure": Measure,
     "compare": Compare,
+    "audit": Audit,
     "eval": Eval,
     "show": Show,
     "demo": Demo,

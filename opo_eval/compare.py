@@ -1,25 +1,29 @@
 """Run directories → tables at a common n, and the differences between checkpoints."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from opo_eval.errors import InputError, UsageError
-from opo_eval.measure import (
-    MeasureOptions,
-    choose_grader,
-    measure_run,
-    samples_by_problem,
-    samples_per_problem,
-)
-from opo_eval.metrics.table import SEED
-from opo_eval.records import Comparison, Interval, MetricTable
-from opo_eval.stats import Floats, paired_differences
-from opo_eval.store import RunDir, settings_differences
+from opo_eval.arms import Arm, choose_arms
+from opo_eval.differences import compare_arms, compare_tables
+from opo_eval.errors import InputError, UsageError, Worse
+from opo_eval.family import ALPHA, adjust, family_metrics, is_worse
+from opo_eval.measure import MeasureOptions, choose_grader, measure_index, samples_by_problem
+from opo_eval.records import Comparison, MetricTable
+from opo_eval.store import RunDir, RunIndex, settings_differences
 from opo_eval.wording import counted, listed, nearest, some_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """What a user may choose about a comparison."""
+
+    baseline: str | None = None
+    """Checkpoint that the others are compared with; default: that of the first run."""
+    family: tuple[str, ...] | None = None
+    """Metrics whose tests are adjusted together; see `opo_eval.family`."""
+    arms: Mapping[str, tuple[str, ...]] | None = None
+    """Arm → its checkpoints; default: those whose records differ in `train_seed` only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,40 +33,101 @@ class ComparedRuns:
     runs: tuple[RunDir, ...]
     tables: tuple[MetricTable, ...]
     comparisons: tuple[Comparison, ...]
+    """Of every checkpoint with the baseline."""
+    arms: tuple[Arm, ...] = ()
+    """The baseline's first; none where no method was trained with several seeds."""
+    arm_comparisons: tuple[Comparison, ...] = ()
+    """Of every arm with the baseline's."""
     notes: tuple[str, ...]
     """What a reader has to know before the numbers, one sentence each."""
 
 
 def compare_runs(
-    runs: Sequence[RunDir], options: MeasureOptions | None = None, *, baseline: str | None = None
+    runs: Sequence[RunDir],
+    options: MeasureOptions | None = None,
+    choices: CompareOptions | None = None,
+    *,
+    quiet: bool = False,
 ) -> ComparedRuns:
     """Measure every run at the common n of its benchmark and compare the checkpoints with the baseline.
 
-    The baseline is the first run's checkpoint unless one is named. Raises InputError where two runs are
-    of the same checkpoint and benchmark or do not ask the same problems.
+    A long measurement shows its progress unless it is to be `quiet`. Raises InputError where two runs are
+    of the same checkpoint and benchmark or do not ask the same problems; UsageError for a baseline, a
+    family or an arm of what is not there.
     """
+    options, choices = options or MeasureOptions(), choices or CompareOptions()
     by_benchmark = _by_benchmark(runs)
     names = list(dict.fromkeys(_name(run) for run in runs))
-    baseline = _known_baseline(baseline, names)
+    baseline = _known_baseline(choices.baseline, names)
+    checkpoints = {_name(run): run.manifest.settings.checkpoint for run in runs}
+    arms = choose_arms(checkpoints, choices.arms, baseline)
     tables: list[MetricTable] = []
-    comparisons: list[Comparison] = []
     notes: list[str] = []
     for benchmark, its_runs in by_benchmark.items():
-        ordered = sorted(its_runs, key=lambda run: _name(run) != baseline)
-        _refuse_other_problems(ordered)
-        shared, said = _shared_problems(benchmark, ordered)
-        n, more = _common_n(benchmark, ordered, options, shared)
-        at_n = replace(options or MeasureOptions(), n=n)
-        measured = [measure_run(run, at_n, only=shared) for run in ordered]
-        notes += [*said, *more, *_unlike(benchmark, ordered, at_n), *_missing_graders(measured)]
+        measured, said = _measure_alike(benchmark, its_runs, options, baseline, quiet=quiet)
         tables += measured
-        if _name(ordered[0]) == baseline:
-            comparisons += [row for other in measured[1:] for row in _compare(measured[0], other)]
-        else:
-            notes.append(f"{benchmark}: the baseline {baseline} has no run, so nothing is compared with it.")
+        notes += said
+    family = family_metrics(choices.family, tables, options.rep_order)
     return ComparedRuns(
-        runs=tuple(runs), tables=tuple(tables), comparisons=tuple(comparisons), notes=tuple(notes)
+        runs=tuple(runs),
+        tables=tuple(tables),
+        comparisons=tuple(adjust(_with_baseline(tables, baseline), family)),
+        arms=arms,
+        arm_comparisons=tuple(adjust(_between_arms(tables, arms), family)),
+        notes=tuple(notes),
     )
+
+
+def refuse_worse(compared: ComparedRuns) -> None:
+    """Raise `Worse` where the test of a family's metric, adjusted, says that something is worse."""
+    worse = [
+        row
+        for row in (*compared.arm_comparisons, *compared.comparisons)
+        if row.p_adjusted is not None and is_worse(row)
+    ]
+    if worse:
+        said = (f"{row.b} than {row.a} on {row.benchmark} {row.metric}" for row in worse)
+        raise Worse(f"worse after adjustment (p < {ALPHA:g}): {'; '.join(said)}")
+
+
+def _measure_alike(
+    benchmark: str, runs: Sequence[RunDir], options: MeasureOptions, baseline: str, *, quiet: bool
+) -> tuple[list[MetricTable], list[str]]:
+    """The tables of one benchmark, the baseline's first, and what a reader has to know of them."""
+    ordered = [run.index() for run in sorted(runs, key=lambda run: _name(run) != baseline)]
+    _refuse_other_problems(ordered)
+    shared, said = _shared_problems(benchmark, ordered)
+    n, more = _common_n(benchmark, ordered, options, shared)
+    at_n = replace(options, n=n)
+    tables = [measure_index(index, at_n, only=shared, quiet=quiet) for index in ordered]
+    notes = [*said, *more, *_unlike(benchmark, ordered, at_n), *_missing_graders(tables)]
+    if _name(ordered[0].run) != baseline:
+        notes.append(f"{benchmark}: the baseline {baseline} has no run, so nothing is compared with it.")
+    return tables, notes
+
+
+def _with_baseline(tables: Sequence[MetricTable], baseline: str) -> list[Comparison]:
+    first = {table.benchmark: table for table in tables if table.checkpoint == baseline}
+    return [
+        comparison
+        for table in tables
+        if table.checkpoint != baseline and table.benchmark in first
+        for comparison in compare_tables(first[table.benchmark], table)
+    ]
+
+
+def _between_arms(tables: Sequence[MetricTable], arms: Sequence[Arm]) -> list[Comparison]:
+    found: list[Comparison] = []
+    for benchmark in dict.fromkeys(table.benchmark for table in tables):
+        own = {table.checkpoint: table for table in tables if table.benchmark == benchmark}
+        measured = {arm: [own[name] for name in arm.checkpoints if name in own] for arm in arms}
+        whole = [arm for arm in arms if len(measured[arm]) == len(arm.checkpoints)]
+        for arm in whole[1:]:
+            found += compare_arms(whole[0], measured[whole[0]], arm, measured[arm])
+    return found
+
+
+# --- what may be compared ---------------------------------------------------------------------------
 
 
 def _name(run: RunDir) -> str:
@@ -94,8 +159,8 @@ def _known_baseline(baseline: str | None, names: list[str]) -> str:
     return baseline
 
 
-def _refuse_other_problems(runs: Sequence[RunDir]) -> None:
-    asked = [(run, {problem.id: problem for problem in run.problems()}) for run in runs]
+def _refuse_other_problems(indexes: Sequence[RunIndex]) -> None:
+    asked = [(index.run, {problem.id: problem for problem in index.problems}) for index in indexes]
     first_run, first = asked[0]
     for run, problems in asked[1:]:
         different = [(first | problems)[i].source_id for i in first.keys() ^ problems.keys()]
@@ -109,16 +174,18 @@ def _refuse_other_problems(runs: Sequence[RunDir]) -> None:
             )
 
 
-def _shared_problems(benchmark: str, runs: Sequence[RunDir]) -> tuple[set[str], list[str]]:
+def _shared_problems(benchmark: str, indexes: Sequence[RunIndex]) -> tuple[set[str], list[str]]:
     """The problems that every run has samples of; the others would be compared with nothing."""
-    sampled = [samples_by_problem(run).keys() for run in runs]
-    shared, asked = set.intersection(*map(set, sampled)), len(runs[0].problems())
+    sampled = [samples_by_problem(index).keys() for index in indexes]
+    shared, asked = set.intersection(*map(set, sampled)), len(indexes[0].problems)
     if not shared:
         raise InputError(f"no problem of {benchmark} has samples of every checkpoint: sample them further")
     if len(shared) == asked:
         return shared, []
     lacking = ", ".join(
-        f"{_name(run)} has {len(keys)}" for run, keys in zip(runs, sampled, strict=True) if len(keys) < asked
+        f"{_name(index.run)} has {len(keys)}"
+        for index, keys in zip(indexes, sampled, strict=True)
+        if len(keys) < asked
     )
     return shared, [
         f"{benchmark}: only {len(shared)} of {asked} problems have samples of every checkpoint ({lacking}); "
@@ -127,10 +194,10 @@ def _shared_problems(benchmark: str, runs: Sequence[RunDir]) -> tuple[set[str], 
 
 
 def _common_n(
-    benchmark: str, runs: Sequence[RunDir], options: MeasureOptions | None, shared: set[str]
+    benchmark: str, indexes: Sequence[RunIndex], options: MeasureOptions, shared: set[str]
 ) -> tuple[int, list[str]]:
-    have = {_name(run): samples_per_problem(run, shared) for run in runs}
-    n = min(have.values()) if options is None or options.n is None else options.n
+    have = {_name(index.run): min(samples_by_problem(index, shared).values()) for index in indexes}
+    n = min(have.values()) if options.n is None else options.n
     if len(set(have.values())) == 1:
         return n, []
     spelled = ", ".join(f"{name} has {count}" for name, count in have.items())
@@ -140,16 +207,16 @@ def _common_n(
     ]
 
 
-def _unlike(benchmark: str, runs: Sequence[RunDir], options: MeasureOptions) -> Iterator[str]:
+def _unlike(benchmark: str, indexes: Sequence[RunIndex], options: MeasureOptions) -> Iterator[str]:
     """What beside the checkpoint differs between the runs and may be behind a difference."""
-    graders = {_name(run): choose_grader(run, options.grader) for run in runs}
+    graders = {_name(index.run): choose_grader(index, options.grader) for index in indexes}
     if len(set(graders.values()) - {None}) > 1:
         spelled = "; ".join(f"{name} by {grader}" for name, grader in graders.items())
         yield (
             f"{benchmark}: the checkpoints were not graded alike ({spelled}); differences may be the "
             "graders'."
         )
-    first, *others = runs
+    first, *others = (index.run for index in indexes)
     for run in others:
         unlike = _differences_in_making(first, run)
         if unlike:
@@ -174,55 +241,3 @@ def _missing_graders(tables: Sequence[MetricTable]) -> Iterator[str]:
                 f"{table.benchmark}: {table.checkpoint} is not graded, so only what needs no grades is "
                 "shown; run `opo-eval grade`."
             )
-
-
-def _compare(a: MetricTable, b: MetricTable) -> Iterator[Comparison]:
-    """`b` minus `a` for every metric that both have, over the problems that both have samples of."""
-    shared = [problem for problem in a.problem_ids if problem in set(b.problem_ids)]
-    pairs_a, pairs_b = _pairs(a, shared), _pairs(b, shared)
-    both = {name: _both_defined(pairs_a[name], pairs_b[name]) for name in pairs_a if name in pairs_b}
-    names = [name for name, defined in both.items() if defined.any()]
-    if not names:
-        return
-    # A problem on which a metric is undefined on one side says nothing of the difference.
-    side_a, side_b = (np.array([pairs[name] * both[name] for name in names]) for pairs in (pairs_a, pairs_b))
-    deltas, intervals = _differences(side_a, side_b)
-    rows = {row.metric: row for row in a.rows if row.subset == "all"}
-    for i, name in enumerate(names):
-        yield Comparison(
-            benchmark=a.benchmark,
-            metric=name,
-            a=a.checkpoint,
-            b=b.checkpoint,
-            value_a=float(side_a[i, 0].sum() / side_a[i, 1].sum()),
-            value_b=float(side_b[i, 0].sum() / side_b[i, 1].sum()),
-            delta=float(deltas[i]),
-            interval=intervals[i] if both[name].sum() > 1 else None,
-            unit=rows[name].unit,
-            better=rows[name].better,
-            n_problems=int(both[name].sum()),
-            signature=rows[name].signature,
-        )
-
-
-def _pairs(table: MetricTable, problems: Sequence[str]) -> dict[str, Floats]:
-    """Metric → [2, problems]."""
-    position = {problem: i for i, problem in enumerate(table.problem_ids)}
-    members = [position[problem] for problem in problems]
-    return {
-        statistic.metric: np.array([statistic.numerators, statistic.denominators])[:, members]
-        for statistic in table.statistics
-    }
-
-
-def _both_defined(a: Floats, b: Floats) -> NDArray[np.bool_]:
-    """On which problems: [problems]."""
-    return (a[1] > 0) & (b[1] > 0)
-
-
-def _differences(a: Floats, b: Floats) -> tuple[Floats, Sequence[Interval | None]]:
-    if a.shape[-1] < 2:
-        values = (side[:, 0].sum(axis=-1) / side[:, 1].sum(axis=-1) for side in (b, a))
-        return np.subtract(*values), [None] * len(a)
-    rng = np.random.default_rng(SEED)
-    return paired_differences((a[:, 0], a[:, 1]), (b[:, 0], b[:, 1]), rng=rng)

@@ -25,5 +25,11 @@ class StoreError(OpoEvalError):
     """A run directory is locked by another writer, damaged, or was made with other settings."""
 
 
+class Worse(OpoEvalError):
+    """A checkpoint is worse than its baseline, and the caller asked to be told by the exit status."""
+
+    exit_status = 3
+
+
 class EngineError(OpoEvalError):
     """A sampling engine or a checkpoint cannot be used."""

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from builders import grade, problem, sample, settings, write_run
 
-from opo_eval.compare import ComparedRuns, compare_runs
+from opo_eval.compare import ComparedRuns, CompareOptions, compare_runs
 from opo_eval.errors import InputError, StoreError, UsageError
-from opo_eval.measure import MeasureOptions, choose_grader, measure_run, samples_per_problem, write_metrics
+from opo_eval.measure import MeasureOptions, choose_grader, measure_run, write_metrics
 from opo_eval.records import Comparison, Verdict
 from opo_eval.store import RunDir, RunWriter
 
@@ -38,8 +38,10 @@ def test_the_difference_is_b_minus_a(tmp_path: Path) -> None:
     assert (found.a, found.b, found.n_problems) == ("a", "b", 8)
     assert (found.value_a, found.value_b) == pytest.approx((0.25, 0.5))
     assert found.delta == pytest.approx(0.25)
-    assert found.interval and (found.interval.low, found.interval.high) == pytest.approx((0.25, 0.25))
-    turned = difference(compare_runs([a, b], baseline="b"), "pass@1")
+    # All 8 problems gained a quarter: nothing varies, so nothing is said of other problems but by the test.
+    assert (found.interval, found.mde80) == (None, None)
+    assert found.p_value == pytest.approx(2 / 2**8)
+    turned = difference(compare_runs([a, b], choices=CompareOptions(baseline="b")), "pass@1")
     assert (turned.a, turned.b, turned.delta) == ("b", "a", pytest.approx(-0.25))
 
 
@@ -94,7 +96,7 @@ def test_the_same_checkpoint_twice_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_baseline_is_named(tmp_path: Path) -> None:
     runs = [make(tmp_path / "late", [1] * 8), make(tmp_path / "early", [1] * 8)]
     with pytest.raises(UsageError, match=r"--baseline 'ealry' .*did you mean 'early'"):
-        compare_runs(runs, baseline="ealry")
+        compare_runs(runs, choices=CompareOptions(baseline="ealry"))
 
 
 def test_unlike_graders_are_said(tmp_path: Path) -> None:
@@ -129,17 +131,17 @@ def test_half_graded_runs_are_refused_with_the_command(tmp_path: Path) -> None:
 def test_a_run_without_samples_says_what_to_do(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", PROBLEMS, {p.source_id: [] for p in PROBLEMS})
     with pytest.raises(InputError, match="has no samples yet: run `opo-eval sample`"):
-        samples_per_problem(run)
+        measure_run(run)
 
 
 def test_the_last_grader_counts_unless_one_is_named(tmp_path: Path) -> None:
     run = make(tmp_path / "a", [4] * 8, grader="strict:1")
     with run.writer() as writer:
         writer.append_grades([grade(p, i, Verdict.WRONG, grader="own:f") for p in PROBLEMS for i in range(4)])
-    assert choose_grader(run, None) == "own:f"
-    assert choose_grader(run, "strict") == "strict:1"
+    assert choose_grader(run.index(), None) == "own:f"
+    assert choose_grader(run.index(), "strict") == "strict:1"
     with pytest.raises(UsageError, match=r"'nobody' fits 0 graders of .* one of: strict:1, own:f"):
-        choose_grader(run, "nobody")
+        choose_grader(run.index(), "nobody")
     best = {o: measure_run(run, MeasureOptions(grader=o)).rows[0].value for o in ("strict", "own")}
     assert best == {"strict": 1, "own": 0}
 
@@ -204,7 +206,7 @@ def test_a_benchmark_without_the_baseline_is_not_compared_with_another(tmp_path:
         make(tmp_path / "two" / "x", [1] * 3, problems=other),
         make(tmp_path / "two" / "y", [1] * 3, problems=other),
     ]
-    compared = compare_runs(runs, baseline="base")
+    compared = compare_runs(runs, choices=CompareOptions(baseline="base"))
     assert {(row.benchmark, row.a, row.b) for row in compared.comparisons} == {("sums", "base", "x")}
     assert "other: the baseline base has no run, so nothing is compared with it." in compared.notes
 
@@ -219,6 +221,6 @@ def test_an_interrupted_regrading_does_not_take_the_place_of_a_complete_one(tmp_
     run = make(tmp_path / "a", [1] * 8, grader="strict:1|limit:5s")
     with run.writer() as writer:
         writer.append_grades([grade(PROBLEMS[0], 0, grader="strict:1|limit:9s")])
-    assert choose_grader(run, None) == "strict:1|limit:5s"
+    assert choose_grader(run.index(), None) == "strict:1|limit:5s"
     with pytest.raises(StoreError, match="or choose another grader with --grader"):
         measure_run(run, MeasureOptions(grader="limit:9s"))

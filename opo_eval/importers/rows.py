@@ -22,7 +22,9 @@ USUAL_COLUMNS = {
 }
 """First that a file has, where `--map` does not say."""
 
-OPTIONAL_ROLES = ("checkpoint", "benchmark", "index", "finish", "n_tokens", "score", "step", "tags")
+OPTIONAL_ROLES = (
+    "checkpoint", "benchmark", "index", "finish", "n_tokens", "score", "method", "train_seed", "step", "tags",
+)  # fmt: skip
 ROLES = (*USUAL_COLUMNS, *OPTIONAL_ROLES)
 
 FINISHES = {
@@ -84,6 +86,14 @@ class Place(NamedTuple):
     benchmark: str
 
 
+class Trained(NamedTuple):
+    """What a row says of how its checkpoint was trained."""
+
+    method: str | None
+    train_seed: int | None
+    step: int | None
+
+
 class Row(NamedTuple):
     """One row, checked."""
 
@@ -91,7 +101,7 @@ class Row(NamedTuple):
     place: Place
     problem: Problem
     responses: list[Response]
-    step: int | None
+    trained: Trained
 
 
 # --- rows -------------------------------------------------------------------------------------------
@@ -131,7 +141,11 @@ class Reader:
             ),
             problem=problem,
             responses=cell.responses(),
-            step=cell.whole("step", cell.value("step")),
+            trained=Trained(
+                method=cell.text("method"),
+                train_seed=cell.whole("train_seed", cell.value("train_seed")),
+                step=cell.whole("step", cell.value("step")),
+            ),
         )
 
     def _choose_columns(self) -> dict[str, str]:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from opo_eval.errors import InputError
-from opo_eval.importers.rows import ImportPlan, Place, Reader, Row
+from opo_eval.importers.rows import ImportPlan, Place, Reader, Row, Trained
 from opo_eval.problems import dataset_sha256
 from opo_eval.provenance import current_provenance
 from opo_eval.records import Checkpoint, Grade, Problem, Provenance, Reason, RunSettings, Sample
@@ -85,8 +86,14 @@ class _Survey:
     problems: dict[str, Problem] = field(default_factory=dict)
     keys: dict[tuple[str, int], str] = field(default_factory=dict)
     n_samples: Counter[str] = field(default_factory=Counter)
-    steps: set[int] = field(default_factory=set)
+    trained: set[Trained] = field(default_factory=set)
     n_empty: int = 0
+
+    def how_trained(self) -> dict[str, Any]:
+        """Method, training seed and step, as far as the rows that name one agree."""
+        columns = zip(Trained._fields, zip(*self.trained, strict=True), strict=True)
+        named = {name: {value for value in values if value is not None} for name, values in columns}
+        return {name: values.pop() for name, values in named.items() if len(values) == 1}
 
 
 def _survey(reader: Reader) -> dict[Place, _Survey]:
@@ -106,8 +113,7 @@ def _add_row(survey: _Survey, row: Row) -> None:
             f"an earlier row {known.answer!r}: correct one of them"
         )
     survey.n_empty += sum(not response.text.strip() for response in row.responses)
-    if row.step is not None:
-        survey.steps.add(row.step)
+    survey.trained.add(row.trained)
     for sample in _samples(row, survey.n_samples):
         key = sample.problem_id, sample.index
         if key in survey.keys:
@@ -128,9 +134,8 @@ def _why_none(reader: Reader) -> str:
 
 def _open_run(plan: ImportPlan, key: Place, found: _Survey, source: str, provenance: Provenance) -> RunWriter:
     problems = tuple(found.problems.values())
-    step = next(iter(found.steps)) if len(found.steps) == 1 else None
     settings = RunSettings(
-        checkpoint=Checkpoint(name=key.checkpoint, step=step),
+        checkpoint=Checkpoint(name=key.checkpoint, **found.how_trained()),
         benchmark=key.benchmark,
         dataset_sha256=dataset_sha256(problems),
         think=plan.think,
