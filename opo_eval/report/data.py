@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from opo_eval.records import Comparison, MetricRow
+from opo_eval.records import Comparison, MetricRow, MetricTable
 from opo_eval.report.values import reading
 from opo_eval.report.views import BenchmarkView
 
@@ -16,48 +16,72 @@ if TYPE_CHECKING:
     from opo_eval.compare import ComparedRuns
 
 SCHEMA = "opo_eval.report/1"
-_INTERVAL = ("low", "high", "level", "kind")
+_BOUNDS = {
+    "interval": ("low", "high", "level", "kind"),
+    "interval_these": ("these_low", "these_high"),
+    "band": ("band_low", "band_high"),
+}
+"""Field of a record → its columns; the latter two have the level of the first, and one kind each."""
+_INTERVALS = tuple(column for columns in _BOUNDS.values() for column in columns)
 _METRICS = (
-    "checkpoint", "benchmark", "subset", "metric", "value", *_INTERVAL, "unit", "better", "n", "n_problems",
-    "n_samples", "n_problems_left_out", "n_samples_left_out", "signature",
+    "checkpoint", "benchmark", "subset", "metric", "family", "value", *_INTERVALS, "unit", "better", "n",
+    "n_problems", "n_samples", "n_problems_left_out", "n_samples_left_out", "signature",
 )  # fmt: skip
 _DIFFERENCES = (
-    "benchmark", "metric", "a", "b", "value_a", "value_b", "delta", *_INTERVAL, "unit", "better", "reading",
-    "n_problems", "signature",
+    "benchmark", "metric", "family", "a", "b", "value_a", "value_b", "delta", *_INTERVALS, "unit", "better",
+    "p_value", "p_adjusted", "reading", "mde80", "problems_needed", "n_problems", "n_train_seeds",
+    "signature",
 )  # fmt: skip
 _PER_PROBLEM = (
     "checkpoint", "benchmark", "problem_id", "source_id", "metric", "numerator", "denominator", "n",
     "n_left_out",
 )  # fmt: skip
+_OUTCOMES = ("index", "verdict", "finish", "characters", "tokens")
+_SAMPLES = ("checkpoint", "benchmark", "problem_id", "source_id", *_OUTCOMES)
 
 
 def metrics_json(compared: "ComparedRuns") -> bytes:
-    """All tables with their per-problem statistics, all comparisons, the notes."""
-    return dump(
+    """All tables with their per-problem statistics, all comparisons, the arms, the notes."""
+    # On one line: most of it is columns of numbers, which indenting makes three times as long.
+    return orjson.dumps(
         {
             "schema": SCHEMA,
             "notes": compared.notes,
             "tables": compared.tables,
             "comparisons": compared.comparisons,
-        }
+            "arms": compared.arms,
+            "arm_comparisons": compared.arm_comparisons,
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
     )
 
 
 def metrics_csv(views: Iterable[BenchmarkView]) -> bytes:
     """Every row of every table; shares are from 0 to 1."""
     rows = (_flat(row) | {"n": table.n} for view in views for table in view.tables for row in table.rows)
-    return _csv(_METRICS, rows)
+    return csv_table(_METRICS, rows)
 
 
 def differences_csv(views: Iterable[BenchmarkView]) -> bytes:
-    """Every difference, `b` minus `a`; shares are from 0 to 1."""
-    rows = (_flat(row) | {"reading": reading(row)} for view in views for row in view.comparisons)
-    return _csv(_DIFFERENCES, rows)
+    """Every difference between checkpoints, `b` minus `a`; shares are from 0 to 1."""
+    return csv_table(_DIFFERENCES, (_difference(view, row) for view in views for row in view.comparisons))
+
+
+def arms_csv(views: Iterable[BenchmarkView]) -> bytes:
+    """Every difference between arms, `b` minus `a`; shares are from 0 to 1."""
+    return csv_table(_DIFFERENCES, (_difference(view, row) for view in views for row in view.arm_comparisons))
 
 
 def per_problem_csv(views: Iterable[BenchmarkView]) -> bytes:
     """The pair behind every metric on every problem; a denominator of 0 says that it is undefined there."""
-    return _csv(_PER_PROBLEM, (row for view in views for row in _per_problem(view)))
+    return csv_table(_PER_PROBLEM, (row for view in views for row in _per_problem(view)))
+
+
+def samples_csv(views: Iterable[BenchmarkView]) -> bytes:
+    """What every sample came to, without its text."""
+    return csv_table(
+        _SAMPLES, (row for view in views for table in view.tables for row in _samples(view, table))
+    )
 
 
 def dump(document: Mapping[str, Any]) -> bytes:
@@ -67,8 +91,29 @@ def dump(document: Mapping[str, Any]) -> bytes:
 
 def _flat(row: MetricRow | Comparison) -> dict[str, Any]:
     cells = asdict(row)
-    interval = cells.pop("interval") or dict.fromkeys(_INTERVAL)
-    return cells | interval
+    for name, columns in _BOUNDS.items():
+        interval = cells.pop(name) or {}
+        # The name of a column ends with the field that it holds.
+        cells |= {column: interval.get(column.rpartition("_")[2]) for column in columns}
+    return cells
+
+
+def _difference(view: BenchmarkView, row: Comparison) -> dict[str, Any]:
+    families = {of.metric: of.family for table in view.tables for of in table.rows}
+    return _flat(row) | {"family": families.get(row.metric), "reading": reading(row)}
+
+
+def _samples(view: BenchmarkView, table: MetricTable) -> Iterator[dict[str, Any]]:
+    columns = [getattr(table.outcomes, name) for name in _OUTCOMES]
+    for problem, *cells in zip(table.outcomes.problem, *columns, strict=True):
+        problem_id = table.problem_ids[problem]
+        yield {
+            "checkpoint": table.checkpoint,
+            "benchmark": table.benchmark,
+            "problem_id": problem_id,
+            "source_id": view.source_ids.get(problem_id),
+            **dict(zip(_OUTCOMES, cells, strict=True)),
+        }
 
 
 def _per_problem(view: BenchmarkView) -> Iterator[dict[str, Any]]:
@@ -88,7 +133,8 @@ def _per_problem(view: BenchmarkView) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+def csv_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """These columns of the rows as CSV, with a header."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

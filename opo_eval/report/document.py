@@ -1,21 +1,27 @@
-"""`report.md`: what was compared, what to know before reading, and every table of every benchmark."""
+"""`report.md`: whose training it speaks of, what the comparison comes to, how to read it, then the tables."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from opo_eval.family import ALPHA
+from opo_eval.report.counts import accounting_grid, coverage_grid, reservations
+from opo_eval.report.grid import Grid
+from opo_eval.report.intervals import interval_sentences
 from opo_eval.report.markdown import bullets, escape, heading, paragraph, table
 from opo_eval.report.names import one_line
 from opo_eval.report.tables import (
-    accounting_grid,
-    breakdown_grids,
-    coverage_grid,
+    FEWEST_PROBLEMS,
+    Breakdown,
+    Differences,
+    arm_differences,
+    breakdowns,
     differences,
+    headline_grid,
     metric_grids,
-    reservations,
-    signature_grid,
+    pairs_grid,
 )
-from opo_eval.report.values import interval_label
+from opo_eval.report.verdicts import PAIRS_AT_MOST, family_sentences, pairs_of, scope, verdict
 from opo_eval.report.views import BenchmarkView
 from opo_eval.wording import counted
 
@@ -23,14 +29,34 @@ if TYPE_CHECKING:
     from opo_eval.compare import ComparedRuns
     from opo_eval.report.figures import Drawing
 
-ONE_TRAINING_RUN = (
-    "Samples of one training run speak of this run, not of the method: a claim about a method takes several "
-    "training runs with different seeds."
-)
 _ACCOUNTING = "Only correct samples count as correct: what could not be graded does not."
-_SIGNATURES = "Numbers are comparable only where their signatures are the same."
+_DEFINITIONS = (
+    "Every metric, with its definition, unit, weighting and signature: [definitions.md](definitions.md). "
+    "Numbers are comparable only where their signatures are the same."
+)
+_FILES = (
+    "For programs: metrics.csv, differences.csv, arms.csv (where arms are compared), per_problem.csv (the "
+    "pair behind every metric), samples.csv (every sample's outcome), metrics.json (all of it). Shares are "
+    "from 0 to 1 there."
+)
+_OUTSIDE = "Outside the family, so unadjusted: one in 20 of these errs where there is no difference."
+_TEST = (
+    "p: how often a difference as large as the observed one would come about if there were none (two-sided; "
+    "sign-flip test over problems, for arms Student's t over seeds and problems). Better, worse, higher or "
+    f"lower is said where p < {ALPHA:g}, in the family after Holm's adjustment: the chance that it calls "
+    "anything different that is not is then at most 5 %. What is outside the family is there to explore, and "
+    "says unadjusted. The intervals are not adjusted: one may exclude 0 where the test does not tell apart."
+)
+_POWER = (
+    "Detectable: the true difference that a single test at 5 % finds with 80 % power, given the spread seen "
+    "here. Problems needed: how many problems like these would find a true difference of the size observed, "
+    "with the same power. Both are estimates from these samples."
+)
 _NOTE_LIMIT = 600
 _NAMED_AT_MOST = 8
+_LEADING = ("pass_at_k", "differences")
+"""Figures that come before the tables of differences."""
+_OF_ARMS = "arm_differences"
 _ROUND = str.maketrans("[]", "()")  # a lone bracket would end the text of a link
 
 
@@ -38,11 +64,13 @@ def report_markdown(
     name: str, compared: "ComparedRuns", views: Sequence[BenchmarkView], drawings: Sequence["Drawing"]
 ) -> str:
     """The whole report as GitHub-flavoured Markdown."""
-    blocks = [heading(1, one_line(name, 100)), paragraph(_opening(views)), heading(2, "Before reading")]
-    blocks.append(bullets([*(one_line(note, _NOTE_LIMIT) for note in compared.notes), *_cautions(views)]))
+    blocks = [paragraph(scope(compared, views[0].arms)), heading(1, one_line(name, 100))]
+    blocks += [paragraph(_opening(views)), *_verdicts(compared, views)]
+    blocks += [heading(2, "How to read the numbers"), bullets([*_notes(compared), *_explanations(views)])]
+    blocks += _arms(views, drawings)
     for view in views:
         blocks += _benchmark(view, [d for d in drawings if d.benchmark == view.benchmark])
-    blocks += [heading(2, "Signatures"), _SIGNATURES, table(signature_grid(views))]
+    blocks += [heading(2, "Definitions and files"), _DEFINITIONS, _FILES]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -64,25 +92,70 @@ def _scope(view: BenchmarkView) -> str:
     return f"{view.label} ({problems}, n = {first.n} samples each)"
 
 
-def _cautions(views: Sequence[BenchmarkView]) -> Iterator[str]:
-    label = interval_label(interval for view in views for interval in view.intervals)
-    if label:
-        yield (
-            f"Brackets hold intervals of {label}: where the number would lie with other problems of this "
-            "kind. Digits go as far as the interval justifies."
-        )
-        yield (
-            "A difference is called not distinguishable where its interval contains 0. Each interval stands "
-            "alone: nothing is adjusted for how many are shown, so some exclude 0 by chance."
-        )
-    else:
-        yield "No number has an interval: an interval over problems takes two problems or more."
-    yield ONE_TRAINING_RUN
-
-
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _NAMED_AT_MOST
     return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _verdicts(compared: "ComparedRuns", views: Sequence[BenchmarkView]) -> Iterator[str]:
+    yield heading(2, "What it comes to")
+    said = [sentence for view in views for sentence in _arm_verdicts(view)]
+    said += [sentence for view in views for sentence in _checkpoint_verdicts(view)]
+    if said:
+        yield bullets(said)
+    for view in views:
+        if _has_many_pairs(view):
+            baseline = view.checkpoints[view.comparisons[0].a]
+            yield paragraph(f"On {view.label}, each checkpoint with {baseline}:")
+            yield table(pairs_grid(view))
+    yield from map(paragraph, family_sentences(compared))
+
+
+def _arm_verdicts(view: BenchmarkView) -> Iterator[str]:
+    for rows in pairs_of(view.arm_comparisons):
+        yield f"On {view.label}, between arms, {verdict(rows, view.arms, view)}"
+
+
+def _checkpoint_verdicts(view: BenchmarkView) -> Iterator[str]:
+    if not view.comparisons:
+        yield f"On {view.label} there is nothing to compare."
+    elif not _has_many_pairs(view):
+        for rows in pairs_of(view.comparisons):
+            yield f"On {view.label}, {verdict(rows, view.checkpoints, view)}"
+
+
+def _has_many_pairs(view: BenchmarkView) -> bool:
+    return len(pairs_of(view.comparisons)) > PAIRS_AT_MOST
+
+
+def _notes(compared: "ComparedRuns") -> Iterator[str]:
+    yield from (one_line(note, _NOTE_LIMIT) for note in compared.notes)
+
+
+def _explanations(views: Sequence[BenchmarkView]) -> Iterator[str]:
+    yield from interval_sentences(views)
+    compared = [row for view in views for row in (*view.comparisons, *view.arm_comparisons)]
+    if any(row.p_value is not None for row in compared):
+        yield from (_TEST, _POWER)
+
+
+# --- arms -------------------------------------------------------------------------------------------
+
+
+def _arms(views: Sequence[BenchmarkView], drawings: Sequence["Drawing"]) -> Iterator[str]:
+    if len(views[0].arms) < 2:
+        return
+    yield heading(2, "Arms")
+    yield "Each arm's value is the mean over its training seeds; differences are over seeds and problems."
+    for view in views:
+        if not view.arm_comparisons:
+            yield paragraph(f"{view.label}: not compared, since not every seed of two arms has a run on it.")
+        yield from _figures(
+            view, [d for d in drawings if (d.name, d.benchmark) == (_OF_ARMS, view.benchmark)]
+        )
+        for pair in arm_differences(view):
+            yield heading(3, f"{view.label}: {pair.name} minus {pair.baseline}")
+            yield from _pair(pair)
 
 
 # --- one benchmark ----------------------------------------------------------------------------------
@@ -90,30 +163,59 @@ def _listed(names: Sequence[str]) -> str:
 
 def _benchmark(view: BenchmarkView, drawings: Sequence["Drawing"]) -> Iterator[str]:
     yield heading(2, view.label)
+    if (grid := headline_grid(view)).rows:
+        yield table(grid)
+    yield from _figures(view, [drawing for drawing in drawings if drawing.name in _LEADING])
+    for pair in differences(view):
+        yield heading(3, f"{pair.name} minus {pair.baseline}")
+        yield from _pair(pair)
+    if rest := [drawing for drawing in drawings if drawing.name not in (*_LEADING, _OF_ARMS)]:
+        yield heading(3, "More figures")
+        yield from _figures(view, rest)
+    yield heading(3, "All metrics")
     yield from map(table, metric_grids(view))
     if said := reservations(view):
         yield bullets(said)
-    yield from (_figure(view, drawing) for drawing in drawings)
-    yield from _differences(view)
     yield heading(3, "Counts")
     yield f"Of all samples, whichever n is compared. {_ACCOUNTING}"
     yield table(accounting_grid(view))
     yield table(coverage_grid(view))
-    for tag, grid in breakdown_grids(view):
-        yield heading(3, f"By {tag}")
+    for breakdown in breakdowns(view):
+        yield from _breakdown(breakdown)
+
+
+def _figures(view: BenchmarkView, drawings: Sequence["Drawing"]) -> Iterator[str]:
+    """Those that were drawn, then why the others were not."""
+    for drawing in (drawing for drawing in drawings if drawing.files):
+        title = f"{_title(drawing)} on {view.label}".translate(_ROUND)
+        yield f"![{escape(title)}]({quote(drawing.stem)}.png)"
+    if said := [f"No figure of {_title(d)}: {d.reason}." for d in drawings if not d.files]:
+        yield bullets(said)
+
+
+def _title(drawing: "Drawing") -> str:
+    return drawing.name.replace("_at_", "@").replace("_", " ")
+
+
+def _pair(pair: Differences) -> Iterator[str]:
+    yield from _titled("In the family, so adjusted.", pair.tested)
+    yield from _titled(_OUTSIDE, pair.others)
+    if pair.missing:
+        yield f"Undefined on one of the two sides, so not compared: {', '.join(pair.missing)}."
+
+
+def _titled(title: str, grid: Grid) -> Iterator[str]:
+    if grid.rows:
+        yield title
         yield table(grid)
 
 
-def _figure(view: BenchmarkView, drawing: "Drawing") -> str:
-    title = f"{drawing.name.replace('_at_', '@').replace('_', ' ')} on {view.label}"
-    if not drawing.files:
-        return paragraph(f"No figure of {title}: {drawing.reason}.")
-    return f"![{escape(title.translate(_ROUND))}]({quote(drawing.stem)}.png)"
-
-
-def _differences(view: BenchmarkView) -> Iterator[str]:
-    for pair in differences(view):
-        yield heading(3, f"{pair.checkpoint} minus {pair.baseline}")
-        yield table(pair.grid)
-        if pair.missing:
-            yield f"Undefined on one of the two sides, so not compared: {', '.join(pair.missing)}."
+def _breakdown(breakdown: Breakdown) -> Iterator[str]:
+    yield heading(3, f"By {breakdown.tag}")
+    if breakdown.grid.rows:
+        yield "The intervals are over problems like those of each row. Nothing here is tested."
+        yield table(breakdown.grid)
+    if breakdown.too_small:
+        yield paragraph(
+            f"Left out, with fewer than {FEWEST_PROBLEMS} problems each: {_listed(breakdown.too_small)}."
+        )

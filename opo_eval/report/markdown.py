@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from opo_eval.report.tables import UNDEFINED, Grid
+from opo_eval.report.grid import NONE, UNDEFINED, Grid
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # `]` acts only before these, `_` only at the edge of a word: left alone elsewhere, so that the file
@@ -42,7 +42,7 @@ def bullets(sentences: Sequence[str]) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell == UNDEFINED or cell[:1] in "+-0123456789"
+    return cell in (UNDEFINED, NONE) or cell[:1] in "+-0123456789[<>"
 
 
 def _row(cells: Iterable[str]) -> str:

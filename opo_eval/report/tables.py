@@ -1,46 +1,39 @@
-"""The tables of a report as grids of plain text; how a grid is written down is another module's matter."""
+"""The tables of numbers in a report, as grids of plain text."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
-from opo_eval.errors import InputError
-from opo_eval.records import Comparison, MetricRow, MetricTable, Verdict
+from opo_eval.records import Comparison, Interval, MetricRow, Unit
+from opo_eval.report.grid import NONE, UNDEFINED, Grid, without_empty_columns
 from opo_eval.report.names import one_line
 from opo_eval.report.values import (
     DIFFERENCE_UNITS,
     VALUE_UNITS,
+    bounds,
+    detectable,
+    difference_bounds,
     difference_digits,
     difference_with_interval,
+    digits,
+    interval_label,
     number,
+    p_text,
+    problems_needed,
     reading,
     with_interval,
 )
-from opo_eval.report.views import (
-    ALL,
-    BenchmarkView,
-    family,
-    headline_metrics,
-    rows_of,
-    shown_metrics,
-)
-from opo_eval.wording import counted
+from opo_eval.report.verdicts import main_row, pairs_of
+from opo_eval.report.views import ALL, BenchmarkView, headline_metrics, rows_of, shown_metrics
 
-UNDEFINED = "undefined"
-NOT_GRADED = "not graded"
+FEWEST_PROBLEMS = 5
+"""Fewer problems of one level or subject say nothing of it."""
 _CHECKPOINTS_ABREAST = 6
-_SIGNATURE_LIMIT = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A table of text: the names of its columns, and its rows."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-# --- values and differences -------------------------------------------------------------------------
+# --- values -----------------------------------------------------------------------------------------
 
 
 def metric_grids(view: BenchmarkView) -> Iterator[Grid]:
@@ -56,193 +49,194 @@ def metric_grids(view: BenchmarkView) -> Iterator[Grid]:
         )
 
 
+def _value(row: MetricRow | None) -> str:
+    return UNDEFINED if row is None else with_interval(row.value, row.interval, row.unit)
+
+
+# --- headline numbers with every interval -----------------------------------------------------------
+
+
+class _Intervals(NamedTuple):
+    """Those of one number."""
+
+    like_these: Interval | None
+    these: Interval | None
+    band: Interval | None
+
+
+class _Number(NamedTuple):
+    """A row of the table of headline numbers."""
+
+    metric: str
+    unit: str
+    of: str
+    value: str
+    intervals: _Intervals
+    shown: Callable[[Interval | None], str]
+
+
+def headline_grid(view: BenchmarkView) -> Grid:
+    """The headline metrics of every checkpoint and every pair, with every interval they have, labelled."""
+    numbers = [number for metric in headline_metrics(view.tables) for number in _numbers(view, metric)]
+    labels = [interval_label(number.intervals[i] for number in numbers) or NONE for i in range(3)]
+    rows = (
+        (n.metric, n.unit, n.of, n.value, *(n.shown(interval) for interval in n.intervals)) for n in numbers
+    )
+    return without_empty_columns(Grid(("metric", "unit", "of", "value", *labels), tuple(rows)))
+
+
+def _numbers(view: BenchmarkView, metric: str) -> Iterator[_Number]:
+    for table in view.tables:
+        if row := rows_of(table).get(metric):
+            yield _of_checkpoint(row, view.checkpoints[row.checkpoint])
+    for comparison in (c for c in view.comparisons if c.metric == metric):
+        sides = (view.checkpoints[side] for side in (comparison.b, comparison.a))
+        yield _of_pair(comparison, " minus ".join(sides))
+
+
+def _of_checkpoint(row: MetricRow, name: str) -> _Number:
+    unit = row.unit
+    value = number(row.value, unit, digits(row.interval, unit))
+    return _Number(row.metric, VALUE_UNITS[unit], name, value, _intervals(row), partial(bounds, unit=unit))
+
+
+def _of_pair(row: Comparison, names: str) -> _Number:
+    unit = row.unit
+    value = number(row.delta, unit, difference_digits(row.interval, unit), signed=True)
+    shown = partial(difference_bounds, unit=unit)
+    return _Number(row.metric, DIFFERENCE_UNITS[unit], names, value, _intervals(row), shown)
+
+
+def _intervals(record: MetricRow | Comparison) -> _Intervals:
+    return _Intervals(record.interval, record.interval_these, record.band)
+
+
+# --- differences ------------------------------------------------------------------------------------
+
+
+_DIFFERENCE_CELLS: dict[str, Callable[[Comparison], str]] = {
+    "difference": difference_with_interval,
+    "unit": lambda row: DIFFERENCE_UNITS[row.unit],
+    "p": lambda row: p_text(row.p_value),
+    "adjusted p": lambda row: p_text(row.p_adjusted),
+    "reading": reading,
+    "detectable": detectable,
+    "problems needed": problems_needed,
+}
+"""Column → its cell."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
-    """One checkpoint against the baseline; the names are fit to print."""
+    """One checkpoint or arm against the baseline; the names are fit to print."""
 
-    checkpoint: str
+    name: str
     baseline: str
-    grid: Grid
+    tested: Grid
+    """The metrics of the family."""
+    others: Grid
     missing: tuple[str, ...]
     """Metrics that are shown but undefined on one of the two sides."""
 
 
 def differences(view: BenchmarkView) -> Iterator[Differences]:
     """For each checkpoint that is compared: one row a metric."""
+    yield from _differences(view, view.comparisons, view.checkpoints)
+
+
+def arm_differences(view: BenchmarkView) -> Iterator[Differences]:
+    """For each arm that is compared: one row a metric."""
+    yield from _differences(view, view.arm_comparisons, view.arms)
+
+
+def _differences(
+    view: BenchmarkView, comparisons: Sequence[Comparison], names: Mapping[str, str]
+) -> Iterator[Differences]:
     metrics = shown_metrics(view.tables)
-    for b, a in dict.fromkeys((row.b, row.a) for row in view.comparisons):
-        pair = {row.metric: row for row in view.comparisons if (row.b, row.a) == (b, a)}
-        checkpoint, baseline = view.checkpoints[b], view.checkpoints[a]
+    for b, a in dict.fromkeys((row.b, row.a) for row in comparisons):
+        pair = {row.metric: row for row in comparisons if (row.b, row.a) == (b, a)}
+        shown = [pair[name] for name in metrics if name in pair]
         yield Differences(
-            checkpoint=checkpoint,
-            baseline=baseline,
-            grid=Grid(
-                ("metric", baseline, checkpoint, "difference", "unit", "reading"),
-                tuple(_difference(pair[name]) for name in metrics if name in pair),
-            ),
+            name=names[b],
+            baseline=names[a],
+            tested=_difference_grid([row for row in shown if row.p_adjusted is not None], names[a], names[b]),
+            others=_difference_grid([row for row in shown if row.p_adjusted is None], names[a], names[b]),
             missing=tuple(name for name in metrics if name not in pair),
         )
 
 
-def _value(row: MetricRow | None) -> str:
-    return UNDEFINED if row is None else with_interval(row.value, row.interval, row.unit)
+def _difference_grid(rows: Sequence[Comparison], a: str, b: str) -> Grid:
+    cells = ((row.metric, *_sides(row), *(cell(row) for cell in _DIFFERENCE_CELLS.values())) for row in rows)
+    return without_empty_columns(Grid(("metric", a, b, *_DIFFERENCE_CELLS), tuple(cells)))
 
 
-def _difference(row: Comparison) -> tuple[str, ...]:
+def _sides(row: Comparison) -> tuple[str, str]:
     places = difference_digits(row.interval, row.unit)
-    sides = (number(value, row.unit, places) for value in (row.value_a, row.value_b))
-    return (row.metric, *sides, difference_with_interval(row), DIFFERENCE_UNITS[row.unit], reading(row))
+    return number(row.value_a, row.unit, places), number(row.value_b, row.unit, places)
 
 
-# --- counts -----------------------------------------------------------------------------------------
-
-
-def accounting(table: MetricTable) -> dict[str, int]:
-    """Samples by how grading ended; they add up to `table.counts["samples"]`.
-
-    Raises InputError where they do not. A table without any grades has all of them `not graded`.
-    """
-    samples = table.counts["samples"]
-    parts = {verdict.value.replace("_", " "): table.counts.get(verdict.value, 0) for verdict in Verdict}
-    graded = sum(parts.values())
-    if graded not in (0, samples):
-        raise InputError(
-            f"{table.checkpoint} on {table.benchmark} has {samples} samples but {graded} verdicts: run "
-            "`opo-eval grade` on its run directory and measure again"
-        )
-    return parts if graded else {**parts, NOT_GRADED: samples}
-
-
-def accounting_grid(view: BenchmarkView) -> Grid:
-    """One row a checkpoint; read across, each is a sum."""
-    sums = [accounting(table) for table in view.tables]
-    parts = list(dict.fromkeys(part for parts in sums for part in parts))
-    columns = [f"{'+' if i else '='} {part}" for i, part in enumerate(parts)]
-    rows = [
-        (view.checkpoints[table.checkpoint], table.counts["samples"], *(found.get(p, 0) for p in parts))
-        for table, found in zip(view.tables, sums, strict=True)
-    ]
-    return _grid(("checkpoint", "samples", *columns), rows)
-
-
-def coverage(table: MetricTable) -> dict[str, int]:
-    """What a reader should know of the samples beside their verdicts."""
-    sizes = table.statistics[0].n_samples if table.statistics else ()
-    return {
-        "problems": table.counts["problems"],
-        "problems with fewer samples than others": sum(size < max(sizes) for size in sizes),
-        "strict and lenient verdict disagree": table.counts.get("strict_lenient_disagree", 0),
-        "truncated": table.counts.get("truncated", 0),
-        "end unknown": table.counts.get("finish_unknown", 0),
-        "empty": table.counts.get("empty", 0),
-        "problems without samples": table.counts.get("problems_without_samples", 0),
-    }
-
-
-def coverage_grid(view: BenchmarkView) -> Grid:
-    """One row a checkpoint: its problems, and samples that a reader should know of."""
-    counts = [coverage(table) for table in view.tables]
-    rows = [
-        (view.checkpoints[table.checkpoint], table.n, *count.values())
-        for table, count in zip(view.tables, counts, strict=True)
-    ]
-    return _grid(("checkpoint", "n compared", *counts[0]), rows)
-
-
-def left_out(table: MetricTable) -> list[str]:
-    """Which metrics are not defined everywhere, a sentence for each extent."""
-    rows = rows_of(table)
-    by_extent: dict[str, dict[str, None]] = defaultdict(dict)
-    for metric in (statistics.metric for statistics in table.statistics):
-        by_extent[_extent(rows.get(metric))][family(metric)] = None
-    return [f"{', '.join(names)}: undefined on {extent}" for extent, names in by_extent.items() if extent]
-
-
-def _extent(row: MetricRow | None) -> str:
-    """Where a metric is undefined; nothing where it is defined everywhere."""
-    if row is None:
-        return "every problem"
-    counts = ((row.n_problems_left_out, "problem"), (row.n_samples_left_out, "sample"))
-    parts = [counted(count, noun) for count, noun in counts if count]
-    return " and ".join(parts) + ", which the value leaves out" if parts else ""
-
-
-def reservations(view: BenchmarkView) -> list[str]:
-    """What cannot be read off the main table: where metrics are undefined or were not measured alike."""
-    by_sentence: dict[str, list[str]] = defaultdict(list)
-    for table in view.tables:
-        for sentence in left_out(table):
-            by_sentence[sentence].append(view.checkpoints[table.checkpoint])
-    said = [f"{sentence} ({_whose(names, view)})." for sentence, names in by_sentence.items()]
-    if unequal := measured_differently(view):
-        said.append(
-            f"{', '.join(unequal)}: the checkpoints were not measured alike (their signatures differ, see "
-            "the end), so a difference may be one of measurement."
-        )
-    return said
-
-
-def _whose(names: Sequence[str], view: BenchmarkView) -> str:
-    return "all checkpoints" if len(names) == len(view.tables) > 1 else ", ".join(names)
-
-
-def _grid(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Grid:
-    return Grid(tuple(columns), tuple(tuple(map(str, row)) for row in rows))
+def pairs_grid(view: BenchmarkView) -> Grid:
+    """One row a checkpoint that is compared: what came out on the main metric."""
+    rows = [main_row(pair, view) for pair in pairs_of(view.comparisons)]
+    cells = (
+        (view.checkpoints[row.b], row.metric, *(cell(row) for cell in _DIFFERENCE_CELLS.values()))
+        for row in rows
+    )
+    return without_empty_columns(Grid(("checkpoint", "metric", *_DIFFERENCE_CELLS), tuple(cells)))
 
 
 # --- by tag -----------------------------------------------------------------------------------------
 
 
-def breakdown_grids(view: BenchmarkView) -> Iterator[tuple[str, Grid]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breakdown:
+    """The headline numbers by the values of a tag; the names are fit to print."""
+
+    tag: str
+    grid: Grid
+    too_small: tuple[str, ...]
+    """Values with fewer than `FEWEST_PROBLEMS` problems."""
+
+
+def breakdowns(view: BenchmarkView) -> Iterator[Breakdown]:
     """For each tag, such as level: one row for each of its values and each checkpoint."""
-    subsets = dict.fromkeys(row.subset for table in view.tables for row in table.rows if row.subset != ALL)
-    units = {row.metric: VALUE_UNITS[row.unit] for table in view.tables for row in table.rows}
+    sizes = _subset_sizes(view)
     metrics = headline_metrics(view.tables)
-    columns = [f"{name} ({units[name]})" for name in metrics]
-    by_tag: dict[str, list[str]] = defaultdict(list)
-    for subset in subsets:
-        by_tag[subset.partition("=")[0]].append(subset)
-    for tag, its_subsets in by_tag.items():
-        rows = tuple(row for subset in its_subsets for row in _breakdown_rows(view, subset, metrics))
-        yield one_line(tag), Grid((one_line(tag), "checkpoint", "problems", *columns), rows)
+    for tag in dict.fromkeys(_tag(subset) for subset in sizes):
+        its_sizes = {subset: size for subset, size in sizes.items() if _tag(subset) == tag}
+        enough = [subset for subset, size in its_sizes.items() if size >= FEWEST_PROBLEMS]
+        rows = tuple(row for subset in enough for row in _breakdown_rows(view, subset, metrics))
+        yield Breakdown(
+            tag=one_line(tag),
+            grid=Grid((one_line(tag), "checkpoint", "problems", *_with_units(view, metrics)), rows),
+            too_small=tuple(_tag_value(subset) for subset in its_sizes if subset not in enough),
+        )
+
+
+def _subset_sizes(view: BenchmarkView) -> dict[str, int]:
+    """Subset → its problems, those on which a metric is undefined among them."""
+    sizes: dict[str, int] = defaultdict(int)
+    for row in (row for table in view.tables for row in table.rows if row.subset != ALL):
+        sizes[row.subset] = max(sizes[row.subset], row.n_problems + row.n_problems_left_out)
+    return sizes
+
+
+def _with_units(view: BenchmarkView, metrics: Sequence[str]) -> list[str]:
+    units: dict[str, Unit] = {row.metric: row.unit for table in view.tables for row in table.rows}
+    return [f"{name} ({VALUE_UNITS[units[name]]})" for name in metrics]
 
 
 def _breakdown_rows(view: BenchmarkView, subset: str, metrics: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    value = one_line(subset.partition("=")[2])
     for table in view.tables:
         rows = rows_of(table, subset)
         n_problems = max((row.n_problems + row.n_problems_left_out for row in rows.values()), default=0)
         values = (_value(rows.get(name)) for name in metrics)
-        yield value, view.checkpoints[table.checkpoint], str(n_problems), *values
+        yield _tag_value(subset), view.checkpoints[table.checkpoint], str(n_problems), *values
 
 
-# --- signatures -------------------------------------------------------------------------------------
+def _tag(subset: str) -> str:
+    return subset.partition("=")[0]
 
 
-def signature_grid(views: Iterable[BenchmarkView]) -> Grid:
-    """What every number was measured with; checkpoints are named where they differ."""
-    rows = [row for view in views for row in _signature_rows(view)]
-    return Grid(("benchmark", "metrics", "checkpoints", "signature"), tuple(rows))
-
-
-def measured_differently(view: BenchmarkView) -> list[str]:
-    """The metrics whose signature is not the same for all checkpoints."""
-    times_seen = Counter(metric for metric, _ in _signatures(view))
-    return [metric for metric, times in times_seen.items() if times > 1]
-
-
-def _signature_rows(view: BenchmarkView) -> Iterator[tuple[str, ...]]:
-    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for (metric, signature), checkpoints in _signatures(view).items():
-        alike[signature, _whose(checkpoints, view)].append(metric)
-    for (signature, whose), metrics in alike.items():
-        yield view.label, ", ".join(metrics), whose, one_line(signature, _SIGNATURE_LIMIT)
-
-
-def _signatures(view: BenchmarkView) -> dict[tuple[str, str], list[str]]:
-    """(metric, signature) → checkpoints; every k of pass@k is the same metric here."""
-    found: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
-    for table in view.tables:
-        for row in rows_of(table).values():
-            found[family(row.metric), row.signature][view.checkpoints[table.checkpoint]] = None
-    return {key: list(checkpoints) for key, checkpoints in found.items()}
+def _tag_value(subset: str) -> str:
+    return one_line(subset.partition("=")[2])

@@ -1,30 +1,15 @@
-"""What the command line prints: a run's table, and what a comparison comes to in a sentence."""
+"""What the command line prints: a run's table, and what a comparison comes to in sentences."""
 
 from collections.abc import Iterator
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from opo_eval.records import Comparison, MetricTable, Unit
+from opo_eval.records import MetricTable
+from opo_eval.report.counts import accounting, coverage, left_out
 from opo_eval.report.names import one_line
-from opo_eval.report.tables import accounting, coverage, left_out
-from opo_eval.report.values import (
-    NO_INTERVAL,
-    NOT_DISTINGUISHABLE,
-    VALUE_UNITS,
-    difference_digits,
-    interval_label,
-    number,
-    reading,
-    with_interval,
-)
-from opo_eval.report.views import (
-    BenchmarkView,
-    benchmark_views,
-    headline_metrics,
-    k_of,
-    rows_of,
-    shown_metrics,
-)
+from opo_eval.report.values import VALUE_UNITS, interval_label, with_interval
+from opo_eval.report.verdicts import PAIRS_AT_MOST, family_sentences, pairs_of, scope, verdict
+from opo_eval.report.views import BenchmarkView, benchmark_views, rows_of, shown_metrics
 from opo_eval.wording import counted
 
 if TYPE_CHECKING:
@@ -32,8 +17,6 @@ if TYPE_CHECKING:
 
 _WIDTH = 80
 _NAME_LIMIT = 30
-_CHECKPOINTS_AT_MOST = 5
-_POINTS = {Unit.SHARE: "points", Unit.PERCENT: "points"}
 
 
 def terminal_table(table: MetricTable) -> str:
@@ -45,8 +28,11 @@ def terminal_table(table: MetricTable) -> str:
 
 
 def verdict_sentence(compared: "ComparedRuns") -> str:
-    """What the comparison comes to: a line for each benchmark and checkpoint, in the order given."""
-    return "\n".join(line for view in benchmark_views(compared) for line in _verdicts(view))
+    """What the comparison comes to: sentences for each benchmark and pair, at most 80 columns wide."""
+    views = benchmark_views(compared)
+    verdicts = [sentence for view in views for sentence in _verdicts(view)]
+    said = [scope(compared, views[0].arms), *verdicts, *family_sentences(compared)]
+    return "\n".join(line for sentence in said for line in _wrapped(sentence))
 
 
 # --- one run ----------------------------------------------------------------------------------------
@@ -80,57 +66,12 @@ def _wrapped(sentence: str) -> list[str]:
 
 
 def _verdicts(view: BenchmarkView) -> Iterator[str]:
-    others = list(dict.fromkeys((row.b, row.a) for row in view.comparisons))
-    if not others:
+    arms, pairs = pairs_of(view.arm_comparisons), pairs_of(view.comparisons)
+    for rows in arms:
+        yield f"{view.label}, between arms: {verdict(rows, view.arms, view, brief=True)}"
+    for rows in pairs[:PAIRS_AT_MOST]:
+        yield f"{view.label}: {verdict(rows, view.checkpoints, view, brief=True)}"
+    if len(pairs) > PAIRS_AT_MOST:
+        yield f"{view.label}: {len(pairs) - PAIRS_AT_MOST} more checkpoints are in the report."
+    if not arms and not pairs:
         yield f"{view.label}: there is nothing to compare."
-    for b, a in others[:_CHECKPOINTS_AT_MOST]:
-        rows = {row.metric: row for row in view.comparisons if (row.b, row.a) == (b, a)}
-        first, *rest = [rows[name] for name in _said_of(view) if name in rows] or list(rows.values())
-        said = [_full_clause(view, first), *map(_short_clause, rest)]
-        yield f"{view.label}: {'; '.join(said)}."
-    if len(others) > _CHECKPOINTS_AT_MOST:
-        yield f"{view.label}: {len(others) - _CHECKPOINTS_AT_MOST} more checkpoints are in the report."
-
-
-def _said_of(view: BenchmarkView) -> list[str]:
-    """pass@1 and pass@n; what is known of diversity where nobody graded."""
-    headline = headline_metrics(view.tables)
-    return [name for name in headline if k_of(name)] or headline
-
-
-def _full_clause(view: BenchmarkView, row: Comparison) -> str:
-    a, b, word = view.checkpoints[row.a], view.checkpoints[row.b], reading(row)
-    if word == NO_INTERVAL:
-        return f"{b} and {a} differ by {_amount(row)} on {row.metric} (too few problems for an interval)"
-    if word == NOT_DISTINGUISHABLE:
-        apart = f"difference {_amount(row)}, {_range(row, True)}"
-        return f"{b} is not distinguishable from {a} on {row.metric} ({apart})"
-    return f"{b} is {word} than {a} on {row.metric} by {_amount(row)} ({_range(row, True)})"
-
-
-def _short_clause(row: Comparison) -> str:
-    word = reading(row)
-    if word in (NO_INTERVAL, NOT_DISTINGUISHABLE):
-        return f"{row.metric}: {word}"
-    return f"{row.metric}: {word} by {_amount(row)} ({_range(row, False)})"
-
-
-def _amount(row: Comparison) -> str:
-    """How far apart, without a sign where a word gives the direction."""
-    return f"{_number(row, _sign(row) * row.delta)} {_POINTS.get(row.unit, row.unit.value)}"
-
-
-def _range(row: Comparison, with_kind: bool) -> str:
-    assert row.interval is not None
-    low, high = sorted(_sign(row) * bound for bound in (row.interval.low, row.interval.high))
-    kind = f" over {row.interval.kind}" if with_kind else ""
-    return f"{100 * row.interval.level:g} % {_number(row, low)} to {_number(row, high)}{kind}"
-
-
-def _sign(row: Comparison) -> int:
-    return -1 if row.interval and row.interval.high < 0 else 1
-
-
-def _number(row: Comparison, value: float) -> str:
-    signed = reading(row) in (NO_INTERVAL, NOT_DISTINGUISHABLE)
-    return number(value, row.unit, difference_digits(row.interval, row.unit), signed=signed)

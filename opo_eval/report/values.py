@@ -1,9 +1,11 @@
-"""Numbers as a reader sees them: units, digits, intervals, and the plain word for a difference."""
+"""Numbers as a reader sees them: units, digits, intervals, p-values, and the plain word for a difference."""
 
 from collections.abc import Iterable
-from math import floor, log10
+from math import ceil, floor, log10
 
+from opo_eval.family import ALPHA, is_told_apart
 from opo_eval.records import Better, Comparison, Interval, Unit
+from opo_eval.report.grid import NONE
 
 VALUE_UNITS = {
     Unit.SHARE: "%",
@@ -22,8 +24,16 @@ DIFFERENCE_UNITS = {
     Unit.CHARACTERS: "characters",
 }
 NOT_DISTINGUISHABLE = "not distinguishable"
-NO_INTERVAL = "no interval"
+NOT_TESTED = "not tested"
+UNADJUSTED = "unadjusted"
 _MOST_DIGITS = 3
+_ROUNDING = 1e-9
+"""Less than this is what floating point leaves of 0."""
+_SMALLEST_P = 0.0001
+_MOST_PROBLEMS = 1_000_000
+
+
+# --- values and intervals ---------------------------------------------------------------------------
 
 
 def scaled(value: float, unit: Unit) -> float:
@@ -52,33 +62,45 @@ def difference_digits(interval: Interval | None, unit: Unit) -> int:
 
 
 def number(value: float, unit: Unit, places: int, *, signed: bool = False) -> str:
-    """The value in its unit's scale, without the unit's name; never a negative zero."""
-    rounded = round(scaled(value, unit), places) + 0.0
+    """The value in its unit's scale, without the unit's name; never a negative zero.
+
+    What is not 0 and too small for the most digits that are shown is `<0.001`.
+    """
+    shown = scaled(value, unit)
+    rounded = round(shown, places) + 0.0
+    if not rounded and places == _MOST_DIGITS and abs(shown) > _ROUNDING:
+        return f"{'<' if shown > 0 else '>-'}{10**-places:g}"
     return f"{rounded:{'+' if signed and rounded else ''}.{places}f}"
 
 
 def with_interval(value: float, interval: Interval | None, unit: Unit) -> str:
     """`61.2 [56.3, 66.1]`; the brackets are absent where there is no interval."""
-    return _bracketed(value, interval, unit, digits(interval, unit), signed=False)
+    shown = number(value, unit, digits(interval, unit))
+    return f"{shown} {bounds(interval, unit)}" if interval else shown
+
+
+def bounds(interval: Interval | None, unit: Unit) -> str:
+    """`[56.3, 66.1]`, with the digits that this interval justifies."""
+    if interval is None:
+        return NONE
+    places = digits(interval, unit)
+    return f"[{number(interval.low, unit, places)}, {number(interval.high, unit, places)}]"
 
 
 def difference_with_interval(comparison: Comparison) -> str:
     """`+17.2 [+12.1, +22.0]`."""
     unit, interval = comparison.unit, comparison.interval
-    return _bracketed(comparison.delta, interval, unit, difference_digits(interval, unit), signed=True)
+    shown = number(comparison.delta, unit, difference_digits(interval, unit), signed=True)
+    return f"{shown} {difference_bounds(interval, unit)}" if interval else shown
 
 
-def reading(comparison: Comparison) -> str:
-    """The difference in a word: better, worse, higher, lower or not distinguishable."""
-    interval = comparison.interval
+def difference_bounds(interval: Interval | None, unit: Unit) -> str:
+    """`[+12.1, +22.0]`."""
     if interval is None:
-        return NO_INTERVAL
-    if interval.low <= 0 <= interval.high:
-        return NOT_DISTINGUISHABLE
-    rose = interval.low > 0
-    if comparison.better is Better.NEITHER:
-        return "higher" if rose else "lower"
-    return "better" if rose == (comparison.better is Better.HIGHER) else "worse"
+        return NONE
+    places = difference_digits(interval, unit)
+    low, high = (number(bound, unit, places, signed=True) for bound in (interval.low, interval.high))
+    return f"[{low}, {high}]"
 
 
 def interval_label(intervals: Iterable[Interval | None]) -> str | None:
@@ -87,9 +109,54 @@ def interval_label(intervals: Iterable[Interval | None]) -> str | None:
     return " and ".join(kinds) or None
 
 
-def _bracketed(value: float, interval: Interval | None, unit: Unit, places: int, *, signed: bool) -> str:
-    shown = number(value, unit, places, signed=signed)
-    if interval is None:
-        return shown
-    bounds = (number(bound, unit, places, signed=signed) for bound in (interval.low, interval.high))
-    return f"{shown} [{', '.join(bounds)}]"
+# --- tests ------------------------------------------------------------------------------------------
+
+
+def reading(comparison: Comparison) -> str:
+    """The difference in words, by its test: better, worse, higher, lower or not distinguishable.
+
+    What only a p-value outside the family tells apart, which is not adjusted, is called `unadjusted`.
+    """
+    if comparison.p_value is None:
+        return NOT_TESTED
+    if not is_told_apart(comparison):
+        return NOT_DISTINGUISHABLE
+    word = direction(comparison)
+    return word if comparison.p_adjusted is not None else f"{word}, {UNADJUSTED}"
+
+
+def direction(comparison: Comparison) -> str:
+    """Which way it went: better or worse, where one of the two is better; otherwise higher or lower."""
+    rose = comparison.delta > 0
+    if comparison.better is Better.NEITHER:
+        return "higher" if rose else "lower"
+    return "better" if rose == (comparison.better is Better.HIGHER) else "worse"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value to two digits, or as many as it takes to stand on its own side of 5 %; never 0."""
+    if p is None:
+        return NONE
+    if p < _SMALLEST_P:
+        return f"< {_SMALLEST_P:g}"
+    shown = (f"{p:.{places}g}" for places in range(2, 18))
+    return next(text for text in shown if (float(text) < ALPHA) == (p < ALPHA))
+
+
+def detectable(comparison: Comparison) -> str:
+    """The difference that would be found with 80 % power, with the digits of the difference."""
+    unit = comparison.unit
+    if comparison.mde80 is None or scaled(comparison.mde80, unit) < _ROUNDING:
+        return NONE
+    return number(comparison.mde80, unit, difference_digits(comparison.interval, unit))
+
+
+def problems_needed(comparison: Comparison) -> str:
+    """How many problems it would take, up to two digits: an estimate from few problems has no more."""
+    needed = comparison.problems_needed
+    if needed is None or abs(scaled(comparison.delta, comparison.unit)) < _ROUNDING:
+        return NONE
+    if needed > _MOST_PROBLEMS:
+        return f"> {_MOST_PROBLEMS:,}"
+    step = 10 ** max(len(str(needed)) - 2, 0)
+    return f"{ceil(needed / step) * step:,}"

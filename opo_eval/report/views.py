@@ -1,11 +1,11 @@
 """What a report says about one benchmark, sorted once for tables, sentences and figures."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from opo_eval.records import Comparison, Interval, MetricRow, MetricTable
+from opo_eval.records import Comparison, MetricRow, MetricTable
 from opo_eval.report.names import labels
 
 if TYPE_CHECKING:
@@ -30,20 +30,20 @@ class BenchmarkView:
     """Names fit to print."""
     tables: tuple[MetricTable, ...]
     comparisons: tuple[Comparison, ...]
+    """Of checkpoints with the baseline."""
+    arm_comparisons: tuple[Comparison, ...]
+    """Of arms with the baseline's arm."""
+    arms: Mapping[str, str]
+    """Names fit to print."""
     source_ids: Mapping[str, str]
     """The benchmark's own ids of all problems that were asked."""
-
-    @property
-    def intervals(self) -> Iterator[Interval | None]:
-        """Those of every number and every difference."""
-        yield from (row.interval for table in self.tables for row in table.rows)
-        yield from (comparison.interval for comparison in self.comparisons)
 
 
 def benchmark_views(compared: "ComparedRuns") -> tuple[BenchmarkView, ...]:
     """One view a benchmark, in the order of the tables."""
     benchmarks = labels(table.benchmark for table in compared.tables)
     checkpoints = labels(table.checkpoint for table in compared.tables)
+    arms = labels(arm.name for arm in compared.arms)
     return tuple(
         BenchmarkView(
             benchmark=benchmark,
@@ -51,6 +51,8 @@ def benchmark_views(compared: "ComparedRuns") -> tuple[BenchmarkView, ...]:
             checkpoints=checkpoints,
             tables=tuple(t for t in compared.tables if t.benchmark == benchmark),
             comparisons=tuple(c for c in compared.comparisons if c.benchmark == benchmark),
+            arm_comparisons=tuple(c for c in compared.arm_comparisons if c.benchmark == benchmark),
+            arms=arms,
             source_ids=_source_ids(compared.runs, benchmark),
         )
         for benchmark, label in benchmarks.items()

@@ -7,11 +7,14 @@ from opo_eval.compare import ComparedRuns
 from opo_eval.records import (
     Better,
     Comparison,
+    Finish,
     Interval,
     MetricRow,
     MetricTable,
     ProblemStatistics,
+    SampleOutcomes,
     Unit,
+    Verdict,
 )
 from opo_eval.stats import PROBLEMS_LIKE_THESE
 
@@ -21,9 +24,9 @@ Bounds = tuple[float, float, float] | tuple[float]
 GRADED = {"samples": 32, "correct": 20, "wrong": 7, "no_answer": 3, "timed_out": 1, "grader_error": 1}
 
 
-def interval(low: float, high: float) -> Interval:
+def interval(low: float, high: float, kind: str = PROBLEMS_LIKE_THESE) -> Interval:
     """A 95 % interval."""
-    return Interval(low=low, high=high, level=0.95, kind=PROBLEMS_LIKE_THESE)
+    return Interval(low=low, high=high, level=0.95, kind=kind)
 
 
 def kind_of(metric: str) -> dict[str, Any]:
@@ -35,12 +38,38 @@ def kind_of(metric: str) -> dict[str, Any]:
     return {"unit": unit, "better": Better.LOWER if lower else Better.HIGHER}
 
 
+def family_of(metric: str) -> str:
+    """The entry of `METRICS` behind the metrics that tests use."""
+    if metric.startswith(("pass@", "pass^")):
+        return f"{metric[:5]}k"
+    return "repetition" if metric.startswith("rep_") else metric
+
+
+def outcomes(n_problems: int = 4, n: int = 8) -> SampleOutcomes:
+    """n samples a problem; of problem i the first i are wrong and long, the others correct."""
+    cells = [(problem, index) for problem in range(n_problems) for index in range(n)]
+    wrong = [index < problem for problem, index in cells]
+    return SampleOutcomes(
+        problem=tuple(problem for problem, _ in cells),
+        index=tuple(index for _, index in cells),
+        verdict=tuple(Verdict.WRONG if bad else Verdict.CORRECT for bad in wrong),
+        finish=tuple(Finish.LENGTH if bad else Finish.STOP for bad in wrong),
+        characters=tuple(
+            400 + index if bad else 100 + index for (_, index), bad in zip(cells, wrong, strict=True)
+        ),
+        tokens=tuple(
+            100 + index if bad else 25 + index for (_, index), bad in zip(cells, wrong, strict=True)
+        ),
+    )
+
+
 def row(metric: str, bounds: Bounds, **fields: Any) -> MetricRow:
     """A row over all of 4 problems with 8 samples each."""
     defaults: dict[str, Any] = {
         "checkpoint": "early",
         "benchmark": "sums",
         "subset": "all",
+        "family": family_of(metric),
         "interval": interval(*bounds[1:]) if len(bounds) == 3 else None,
         "n_problems": 4,
         "n_samples": 32,
@@ -67,6 +96,7 @@ def table(
         "problem_ids": ("p0", "p1", "p2", "p3"),
         "rows": (*(row(metric, bounds, **named) for metric, bounds in found.items()), *rows),
         "statistics": tuple(statistics(metric, bounds[0]) for metric, bounds in found.items()),
+        "outcomes": outcomes(),
         "counts": {"problems": 4, **GRADED},
     }
     return MetricTable(**(named | defaults | fields))
@@ -83,6 +113,13 @@ def statistics(metric: str, value: float, **fields: Any) -> ProblemStatistics:
     return ProblemStatistics(metric=metric, **(defaults | fields))
 
 
+def p_of(bounds: Bounds) -> float | None:
+    """A p-value that agrees with the interval."""
+    if len(bounds) == 1:
+        return None
+    return 0.4 if bounds[1] <= 0 <= bounds[2] else 0.004
+
+
 def comparison(metric: str, bounds: Bounds, **fields: Any) -> Comparison:
     """`late` minus `early`; bounds are the delta and its interval."""
     defaults: dict[str, Any] = {
@@ -92,6 +129,10 @@ def comparison(metric: str, bounds: Bounds, **fields: Any) -> Comparison:
         "value_a": 0.5,
         "value_b": 0.5 + bounds[0],
         "interval": interval(*bounds[1:]) if len(bounds) == 3 else None,
+        "p_value": p_of(bounds),
+        "p_adjusted": p_of(bounds),
+        "mde80": 0.08,
+        "problems_needed": 40,
         "n_problems": 4,
         "signature": f"{metric}|n:8",
     }

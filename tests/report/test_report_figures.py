@@ -1,165 +1,76 @@
-"""Figures: what they draw is what the tables say, with units, and nothing is drawn that is not known."""
+"""Every figure: files that are the same each time, names of any kind, nothing clipped, nothing invented."""
 
+from dataclasses import replace
+from functools import cache
 from io import BytesIO
+from itertools import pairwise
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib import image
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
-from report.handmade import curve, row, table
+from matplotlib.figure import Figure
+from report.drawn import caption, view
+from report.handmade import comparison, interval, outcomes, row, statistics, table
 
-from opo_eval.report.figures import FIGURES, NothingToDraw, diversity, draw, figure_bytes, pass_at_k
+from opo_eval.arms import Arm
+from opo_eval.records import MetricTable
+from opo_eval.report.figures import FIGURES, NothingToDraw, draw, figure_bytes, figure_style
+from opo_eval.report.figures.style import drawable, evenly
+from opo_eval.report.views import BenchmarkView
 
-EARLY = curve("early", [0.3, 0.5, 0.6, 0.65])
-LATE = curve("late", [0.5, 0.6, 0.65, 0.7])
-DIVERSE = {"self_bleu": (60.0, 55.0, 66.0), "rep_5": (0.12, 0.1, 0.15)}
+OVER_K = {f"pass@{k}": (0.2 + 0.05 * k, 0.1 + 0.05 * k, 0.3 + 0.05 * k) for k in (1, 2, 4, 8)}
+EVERYTHING = OVER_K | {
+    "self_bleu": (60.0, 55.0, 66.0),
+    "rep_5": (0.12, 0.1, 0.15),
+    "truncated": (0.1875, 0.1, 0.3),
+}
+HOSTILE = [
+    "_hidden",
+    "a$b$",
+    "$\\frac$",
+    "中文\x00\n",
+    "&<b>" + "w" * 200 + "1",
+    "&<b>" + "w" * 200 + "2",
+    "",
+]
+ARMS = {
+    "arms": (Arm(name="grpo", checkpoints=("a", "b")), Arm(name="opo", checkpoints=("c", "d"))),
+    "arm_comparisons": tuple(comparison(m, (0.1, 0.02, 0.2), a="grpo", b="opo") for m in ("pass@1", "rep_5")),
+}
 
 
-def _curves(axes: Axes) -> dict[str, list[float]]:
-    """The labelled lines: those of values, not the edges of bands."""
-    lines = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
-    return {str(line.get_label()): list(line.get_ydata()) for line in lines}
+def _table(checkpoint: str, benchmark: str = "sums", values: dict = EVERYTHING) -> MetricTable:
+    named = {"checkpoint": checkpoint, "benchmark": benchmark}
+    levels = [row("pass@1", (0.5, 0.4, 0.6), subset=f"level={i}", n_problems=9, **named) for i in range(6)]
+    return table(checkpoint, values, benchmark=benchmark, rows=levels)
+
+
+@cache
+def _full(*checkpoints: str, benchmark: str = "sums") -> BenchmarkView:
+    """Something to draw for every figure, against the first checkpoint."""
+    first, *others = checkpoints
+    comparisons = [
+        comparison(
+            name, (0.1, 0.05, 0.2), a=first, b=other, benchmark=benchmark, interval_these=interval(0, 0.15)
+        )
+        for other in others
+        for name in EVERYTHING
+    ]
+    arms = ARMS if benchmark == "sums" else {}
+    tables = [_table(checkpoint, benchmark) for checkpoint in checkpoints]
+    return view(*tables, comparisons=comparisons, **arms)
 
 
 def _pixels(png: bytes) -> np.ndarray:
     return image.imread(BytesIO(png), format="png")[..., :3]
 
 
-# --- pass@k -----------------------------------------------------------------------------------------
-
-
-def test_curves_and_bands_are_the_tables_in_percent() -> None:
-    (axes,) = pass_at_k([EARLY, LATE]).axes
-    curves = _curves(axes)
-    assert curves["early"] == pytest.approx([30, 50, 60, 65])
-    assert curves["late"] == pytest.approx([50, 60, 65, 70])
-    low, high = (band.get_paths()[0].vertices[:, 1] for band in axes.collections)
-    assert (low.min(), low.max()) == pytest.approx((25, 70))
-    assert (high.min(), high.max()) == pytest.approx((45, 75))
-
-
-def test_axes_say_what_and_in_which_unit() -> None:
-    figure = pass_at_k([EARLY])
-    (axes,) = figure.axes
-    assert axes.get_xlabel() == "k (samples a problem)"
-    assert axes.get_ylabel() == "pass@k (%)"
-    assert axes.get_title(loc="left") == "sums"
-    assert axes.get_xscale() == "log"
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4"]
-    assert figure.legends[0].get_title().get_text() == "bands: 95 % over problems like these"
-
-
-@pytest.mark.parametrize(
-    ("n", "ticks"), [(16, "1 2 4 8 16"), (17, "1 2 4 8 17"), (50, "1 2 4 8 16 32 50"), (3, "1 2 3")]
-)
-def test_ticks_are_powers_of_two_and_n(n: int, ticks: str) -> None:
-    (axes,) = pass_at_k([curve("early", [0.5] * n)]).axes
-    assert " ".join(label.get_text() for label in axes.get_xticklabels()) == ticks
-
-
-def test_curves_differ_in_colour_line_and_marker_at_once() -> None:
-    (axes,) = pass_at_k([curve(f"c{i}", [0.1 * i, 0.1 * i]) for i in range(1, 9)]).axes
-    lines = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
-    for style in (
-        {to_rgb(line.get_color()) for line in lines},
-        {str(line.get_marker()) for line in lines},
-        {str(line._dash_pattern) for line in lines},
-    ):
-        assert len(style) == len(lines) == 8
-
-
-def test_many_checkpoints_are_capped_and_the_figure_says_so() -> None:
-    figure = pass_at_k([curve(f"{'x' * 200}_{i}", [0.1, 0.2]) for i in range(40)])
-    (legend,) = figure.legends
-    assert "8 of 40 checkpoints; all numbers are in metrics.csv" in legend.get_title().get_text()
-    shown = [text.get_text() for text in legend.get_texts()]
-    assert len(shown) == len(set(shown)) == 8
-    assert shown[0].endswith("_0") and shown[-1].endswith("_39")
-    assert max(map(len, shown)) <= 48
-
-
-@pytest.mark.parametrize("name", ["_hidden", "a$b$", "$\\frac$", "中文", "a\nb", ""])
-def test_any_name_gets_its_place_in_the_legend(name: str) -> None:
-    figure = pass_at_k([EARLY, curve(name, [0.5, 0.6, 0.7, 0.8])])
-    assert len(figure.legends[0].get_texts()) == 2
-    assert _pixels(figure_bytes(figure, "png")).std() > 0
-
-
-def test_all_right_and_all_wrong_stay_inside_the_axes() -> None:
-    for value in (0.0, 1.0):
-        (axes,) = pass_at_k([curve("early", [value] * 4)]).axes
-        low, high = axes.get_ylim()
-        assert low < 100 * value < high
-        assert all(0 <= tick <= 100 for tick in axes.get_yticks())
-        assert high - low >= 20
-
-
-def test_a_single_problem_gives_a_curve_without_a_band() -> None:
-    rows = {"pass@1": (0.5,), "pass@2": (1.0,)}
-    figure = pass_at_k([table("early", rows, n=2)])
-    assert _curves(figure.axes[0])["early"] == [50, 100]
-    assert not figure.axes[0].collections
-    assert figure.legends[0].get_title().get_text() == "too few problems for intervals"
-
-
-def test_without_pass_at_k_nothing_is_drawn() -> None:
-    with pytest.raises(NothingToDraw, match="no checkpoint is graded"):
-        pass_at_k([table("early", DIVERSE)])
-    with pytest.raises(NothingToDraw, match="two samples a problem or more"):
-        pass_at_k([curve("early", [0.5])])
-    drawing = draw("pass_at_k", [table("early", DIVERSE)])
-    assert not drawing.files and "no checkpoint is graded" in drawing.reason
-
-
-# --- diversity --------------------------------------------------------------------------------------
-
-
-def test_bars_are_the_tables_with_their_intervals() -> None:
-    tables = [table("early", DIVERSE), table("late", {"self_bleu": (70.0, 65.0, 71.0), "rep_5": (0.2,)})]
-    figure = diversity(tables)
-    bleu, rep = figure.axes
-    assert [bar.get_width() for bar in bleu.patches] == [60, 70]
-    assert [bar.get_width() for bar in rep.patches] == pytest.approx([12, 20])
-    assert [list(line.get_xdata()) for line in bleu.lines] == [[55, 66], [65, 71]]
-    assert [list(line.get_xdata()) for line in rep.lines] == [pytest.approx([10, 15])]
-    assert (bleu.get_xlabel(), rep.get_xlabel()) == ("Self-BLEU (0 to 100)", "Rep-5 (%)")
-    assert [label.get_text() for label in bleu.get_yticklabels()] == ["early", "late"]
-    assert bleu.get_xlim()[0] == 0 and bleu.get_ylim()[0] > bleu.get_ylim()[1]
-    assert figure.get_supxlabel() == "lower = more diverse\nlines: 95 % over problems like these"
-
-
-def test_other_orders_and_weightings_do_not_crowd_the_figure() -> None:
-    values = {"self_bleu_1": (90.0,), "self_bleu": (60.0,), "rep_3": (0.1,), "rep_3_per_sequence": (0.2,)}
-    figure = diversity([table("early", values)])
-    assert [axes.get_xlabel() for axes in figure.axes] == ["Self-BLEU (0 to 100)", "Rep-3 (%)"]
-
-
-def test_an_undefined_bar_is_a_word_and_not_a_zero() -> None:
-    figure = diversity([table("early", DIVERSE), table("late", {"rep_5": (0.2,)})])
-    bleu, rep = figure.axes
-    assert len(bleu.patches) == 1 and len(rep.patches) == 2
-    assert [(text.get_text(), text.xy) for text in bleu.texts] == [("undefined", (0, 1))]
-
-
-def test_an_interval_that_misses_the_value_is_drawn_as_it_is() -> None:
-    """A percentile interval may; matplotlib's own error bars would refuse."""
-    figure = diversity([table("early", {"rep_5": (0.1, 0.12, 0.15)})])
-    assert list(figure.axes[0].lines[0].get_xdata()) == pytest.approx([12, 15])
-
-
-def test_bars_of_zero_and_forty_checkpoints() -> None:
-    figure = diversity([table(f"c{i}", {"rep_5": (0.0, 0.0, 0.0)}) for i in range(40)])
-    assert len(figure.axes[0].patches) == 40
-    assert figure.axes[0].get_xlim() == (0, 1)
-    figure = diversity([table(f"c{i}", DIVERSE) for i in range(41)])
-    assert "40 of 41 checkpoints" in figure.get_supxlabel()
-
-
-def test_without_diversity_nothing_is_drawn() -> None:
-    with pytest.raises(NothingToDraw, match="no diversity metric is defined"):
-        diversity([EARLY])
+def _laid_out(figure: Figure) -> Figure:
+    with figure_style():
+        figure.draw_without_rendering()
+    return figure
 
 
 # --- files ------------------------------------------------------------------------------------------
@@ -167,25 +78,119 @@ def test_without_diversity_nothing_is_drawn() -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_one_column_wide_and_not_blank(name: str) -> None:
-    tables = [table(c, DIVERSE | {f"pass@{k}": (0.5, 0.4, 0.6) for k in (1, 2)}, n=2) for c in "ab"]
-    drawing = draw(name, tables)
+    drawing = draw(name, _full("early", "late"))
     assert list(drawing.files) == [f"figures/{name}_sums.png", f"figures/{name}_sums.svg"]
     png, svg = drawing.files.values()
     pixels = _pixels(png)
     assert pixels.shape[1] == 680  # 3.4 in at 200 dots an inch
     assert 0.02 < (pixels.min(axis=-1) < 0.9).mean() < 0.6
-    assert svg.startswith(b"<?xml") and b"<dc:date>" not in svg
+    assert ElementTree.fromstring(svg).tag.endswith("svg") and b"<dc:date>" not in svg
     assert b"Software" not in png and b"tIME" not in png
 
 
-def test_a_user_s_own_matplotlib_settings_change_nothing() -> None:
-    before = draw("pass_at_k", [EARLY, LATE]).files
+@pytest.mark.parametrize("name", FIGURES)
+def test_files_are_the_same_each_time_whatever_the_user_s_settings(name: str) -> None:
+    before = draw(name, _full("early", "late")).files
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.hashsalt": "x"}):
-        assert draw("pass_at_k", [EARLY, LATE]).files == before
+        assert draw(name, _full("early", "late")).files == before
         assert matplotlib.rcParams["font.size"] == 30
 
 
-def test_rows_of_subsets_are_not_drawn() -> None:
-    level = row("pass@4", (0.1, 0.0, 0.2), subset="level=3")
-    (axes,) = pass_at_k([curve("early", [0.3, 0.5, 0.6]), table("late", {}, rows=[level])]).axes
-    assert list(_curves(axes)) == ["early"]
+# --- what is written --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("checkpoints", [("early", "late"), tuple(HOSTILE)], ids=["two", "hostile"])
+def test_nothing_that_is_written_is_cut_off(name: str, checkpoints: tuple[str, ...]) -> None:
+    figure = _laid_out(FIGURES[name](_full(*checkpoints)))
+    written = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert written.x0 > -0.01 and written.x1 < width + 0.01
+    assert written.y0 > -0.01 and written.y1 < height + 0.01
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_forty_checkpoints_do_not_run_into_one_another(name: str) -> None:
+    figure = _laid_out(FIGURES[name](_full(*(f"{'x' * 200}_{i}" for i in range(40)))))
+    for axes in figure.axes:
+        boxes = [label.get_window_extent() for label in axes.get_yticklabels() if label.get_text()]
+        boxes.sort(key=lambda box: box.y0)
+        assert all(below.y1 <= above.y0 + 1 for below, above in pairwise(boxes))
+    assert figure.get_figheight() < 9
+
+
+@pytest.mark.parametrize(("name", "n"), [("pass_at_k", 8), ("solved", 12), ("lengths", 10), ("subsets", 8)])
+def test_a_figure_says_how_many_checkpoints_it_leaves_out(name: str, n: int) -> None:
+    figure = FIGURES[name](_full(*(f"c{i}" for i in range(40))))
+    assert f"{n} of 40 checkpoints; all numbers are in the CSV files" in caption(figure)
+    assert not any("of 12 checkpoints" in line for line in caption(FIGURES["diversity"](_full("a", "b"))))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_benchmark_is_named_whatever_its_name(name: str) -> None:
+    figure = FIGURES[name](replace(_full("early", "late"), label="$a_{b}$ 中"))
+    assert figure.get_suptitle().split("\n")[0] == "$a_{b}$ ?"
+    assert _pixels(figure_bytes(figure, "png")).std() > 0
+
+
+def test_names_are_shortened_in_the_middle_and_keep_to_what_the_font_has() -> None:
+    assert drawable("_a\n中", 10) == " _a ?"
+    assert drawable("x" * 50 + "end", 11) == "xxxxx…xxend"
+    wide = drawable("W" * 40 + "1", 24)
+    assert 12 < len(wide) < 24 and wide.endswith("W1")  # W is half as wide again as other letters
+    assert list(evenly(range(40), 8)) == [0, 6, 11, 17, 22, 28, 33, 39]
+    assert list(evenly(range(3), 8)) == [0, 1, 2]
+
+
+# --- little to draw ---------------------------------------------------------------------------------
+
+
+def _one_problem(*checkpoints: str) -> BenchmarkView:
+    values = {"pass@1": (1.0,), "self_bleu": (60.0,), "rep_5": (0.0,), "truncated": (0.0,)}
+    single = statistics("pass@1", 1.0, numerators=(1.0,), denominators=(1.0,), n_samples=(1,))
+    fields = {"n": 1, "problem_ids": ("p0",), "statistics": (single,), "outcomes": outcomes(1, 1)}
+    counts = {"problems": 1, "samples": 1, "correct": 1}
+    rows = [comparison(name, (0.0,), p_value=None, p_adjusted=None) for name in values]
+    tables = [table(checkpoint, values, counts=counts, **fields) for checkpoint in checkpoints]
+    return view(*tables, comparisons=rows if len(tables) > 1 else ())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("checkpoints", [("early",), ("early", "late")])
+def test_one_problem_is_drawn_without_intervals(name: str, checkpoints: tuple[str, ...]) -> None:
+    drawing = draw(name, _one_problem(*checkpoints))
+    assert bool(drawing.files) != bool(drawing.reason)
+    if drawing.files and name not in ("solved", "lengths"):
+        said = caption(FIGURES[name](_one_problem(*checkpoints)))
+        assert "no intervals: too few problems, or all of them are alike" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("pass_at_k", "no checkpoint is graded"),
+        ("differences", "there is one checkpoint"),
+        ("arm_differences", "two, each trained with several seeds"),
+        ("diversity", "no diversity metric is defined"),
+        ("diversity_and_accuracy", "no checkpoint has both"),
+        ("solved", "no checkpoint is graded"),
+        ("subsets", "no checkpoint is graded"),
+        ("truncation", "it is not known of any sample"),
+    ],
+)
+def test_where_there_is_nothing_to_draw_the_reason_is_said(name: str, reason: str) -> None:
+    nothing = view(table("early", {"tokens": (40.0, 30.0, 50.0)}))
+    with pytest.raises(NothingToDraw, match=reason):
+        FIGURES[name](nothing)
+    drawing = draw(name, nothing)
+    assert not drawing.files and reason in drawing.reason
+
+
+def test_what_only_a_checkpoint_has_that_is_not_drawn_breaks_nothing() -> None:
+    """Of 41 checkpoints the 21st is the one that bars leave out."""
+    plain = [table(f"c{i}", {"self_bleu": (60.0,)}) for i in range(40)]
+    odd = table("odd", {"rep_5": (0.2,), "truncated": (0.1,)})
+    found = view(*plain[:20], odd, *plain[20:])
+    assert [axes.get_xlabel() for axes in FIGURES["diversity"](found).axes] == ["Self-BLEU (0 to 100)"]
+    with pytest.raises(NothingToDraw, match="not known of any sample"):
+        FIGURES["truncation"](found)

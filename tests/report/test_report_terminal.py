@@ -5,6 +5,7 @@ import sys
 
 from report.handmade import compared, comparison, curve, row, statistics, table
 
+from opo_eval.arms import Arm
 from opo_eval.report import terminal_table, verdict_sentence
 
 EARLY = table(
@@ -52,68 +53,51 @@ def test_a_single_problem_has_no_interval() -> None:
     assert "+ 8 not graded" in " ".join(printed.split())
 
 
-def _said(*rows, tables=(EARLY, LATE)) -> str:
-    return verdict_sentence(compared(tables, rows))
+# --- a comparison -----------------------------------------------------------------------------------
 
 
-def test_a_win_and_a_draw() -> None:
+def _said(*rows, tables=(EARLY, LATE), **fields) -> list[str]:
+    """The sentences, each on one line again."""
+    text = verdict_sentence(compared(tables, rows, **fields))
+    assert max(map(len, text.splitlines())) <= 80
+    return text.replace("\n  ", " ").splitlines()
+
+
+def test_the_verdict_follows_whose_training_it_speaks_of_and_names_the_family() -> None:
     draw = comparison("pass@8", (0.01, -0.03, 0.05))
-    assert _said(comparison("pass@1", (0.172, 0.121, 0.22)), draw) == (
-        "sums: late is better than early on pass@1 by 17.2 points (95 % 12.1 to 22.0 over problems like "
-        "these); pass@8: not distinguishable."
-    )
-
-
-def test_a_loss_is_said_as_plainly_as_a_win() -> None:
-    loss = comparison("pass@8", (-0.2, -0.25, -0.15))
-    assert _said(comparison("pass@1", (-0.172, -0.22, -0.121)), loss) == (
-        "sums: late is worse than early on pass@1 by 17.2 points (95 % 12.1 to 22.0 over problems like "
-        "these); pass@8: worse by 20.0 points (95 % 15.0 to 25.0)."
-    )
-
-
-def test_a_draw_says_how_large_the_difference_may_be() -> None:
-    assert _said(comparison("pass@1", (-0.002, -0.033, 0.03))) == (
-        "sums: late is not distinguishable from early on pass@1 (difference -0.2 points, 95 % -3.3 to +3.0 "
-        "over problems like these)."
-    )
-
-
-def test_one_problem_gives_no_verdict() -> None:
-    assert _said(comparison("pass@1", (0.5,)), comparison("pass@8", (0.1,))) == (
-        "sums: late and early differ by +50.0 points on pass@1 (too few problems for an interval); "
-        "pass@8: no interval."
-    )
-
-
-def test_without_grades_diversity_is_compared() -> None:
-    tables = [table(name, {"self_bleu": (60.0, 50.0, 70.0)}) for name in ("early", "late")]
-    assert _said(comparison("self_bleu", (3.0, 1.0, 5.0)), tables=tables) == (
-        "sums: late is worse than early on self_bleu by 3.0 points (95 % 1.0 to 5.0 over problems like "
-        "these)."
-    )
-
-
-def test_lengths_are_higher_or_lower_and_neither_better_nor_worse() -> None:
-    tables = [table(name, {"tokens": (60.0, 50.0, 70.0)}) for name in ("early", "late")]
-    assert _said(comparison("tokens", (-30.0, -50.0, -10.0)), tables=tables) == (
-        "sums: late is lower than early on tokens by 30 tokens (95 % 10 to 50 over problems like these)."
-    )
+    assert _said(comparison("pass@1", (0.172, 0.121, 0.22)), draw) == [
+        "This speaks of these training runs (one seed each), not of the method that trained them: a claim "
+        "about a method takes several training runs that differ by seed.",
+        "sums: late is better than early on pass@1 by 17.2 points, 95 % 12.1 to 22.0 over problems like "
+        "these, p = 0.004 (adjusted 0.004). Of the rest of the family: not distinguishable on pass@8.",
+        "Between checkpoints, p is adjusted by Holm over 2 tests: 1 benchmark × 2 metrics (pass@1, pass@8) × "
+        "1 pair.",
+    ]
 
 
 def test_one_run_alone_and_many_runs() -> None:
-    assert _said(tables=[EARLY]) == "sums: there is nothing to compare."
+    assert _said(tables=[EARLY])[1:] == ["sums: there is nothing to compare."]
     names = [f"c{i}" for i in range(9)]
     rows = [comparison("pass@1", (0.1, 0.05, 0.15), a="c0", b=name) for name in names[1:]]
-    lines = _said(*rows, tables=[curve(name, [0.5, 0.6]) for name in names]).splitlines()
+    lines = _said(*rows, tables=[curve(name, [0.5, 0.6]) for name in names])[1:-1]
     assert [line.split()[1] for line in lines[:-1]] == names[1:6]
     assert lines[-1] == "sums: 3 more checkpoints are in the report."
 
 
-def test_one_line_for_each_benchmark() -> None:
+def test_one_sentence_for_each_benchmark() -> None:
     tables = [table(name, benchmark=b) for b in ("sums", "words") for name in ("early", "late")]
     rows = [comparison("pass@1", (0.1, 0.05, 0.15), benchmark=b) for b in ("sums", "words")]
-    assert [line.split(":")[0] for line in _said(*rows, tables=tables).splitlines()] == ["sums", "words"]
+    assert [line.split(":")[0] for line in _said(*rows, tables=tables)[1:-1]] == ["sums", "words"]
+
+
+def test_arms_come_before_checkpoints() -> None:
+    arms = (Arm(name="grpo", checkpoints=("early", "a")), Arm(name="opo", checkpoints=("late", "b")))
+    of_arms = comparison("pass@1", (0.0, -0.1, 0.1), a="grpo", b="opo", n_train_seeds=2)
+    said = _said(comparison("pass@1", (0.1, 0.05, 0.15)), arms=arms, arm_comparisons=(of_arms,))
+    assert said[0].startswith("Arms: grpo (2 training seeds), opo (2 training seeds).")
+    assert said[1].startswith("sums, between arms: opo is not distinguishable from grpo on pass@1")
+    assert said[2].startswith("sums: late is better than early")
+    assert [line.split(",")[0] for line in said[3:]] == ["Between arms", "Between checkpoints"]
 
 
 def test_the_terminal_does_not_load_matplotlib() -> None:

@@ -7,9 +7,14 @@ from opo_eval.records import Better, Unit
 from opo_eval.report.values import (
     DIFFERENCE_UNITS,
     VALUE_UNITS,
+    bounds,
+    detectable,
+    difference_bounds,
     difference_with_interval,
     interval_label,
     number,
+    p_text,
+    problems_needed,
     reading,
     with_interval,
 )
@@ -59,23 +64,86 @@ def test_a_bound_beside_zero_is_not_shown_as_zero() -> None:
     assert difference_with_interval(row) == "+1.62 [+0.04, +3.20]"
 
 
+def test_what_is_not_0_is_not_shown_as_0() -> None:
+    assert number(4e-6, Unit.SHARE, 3) == number(4e-6, Unit.SHARE, 3, signed=True) == "<0.001"
+    assert number(-4e-6, Unit.SHARE, 3, signed=True) == ">-0.001"
+    assert number(1e-17, Unit.SHARE, 3, signed=True) == "0.000"  # floating point's 0
+    assert bounds(interval(0.0, 4e-6), Unit.SHARE) == "[0.000, <0.001]"
+
+
+def test_bounds_stand_alone_with_their_own_digits() -> None:
+    assert bounds(interval(0.49, 0.73), Unit.SHARE) == "[49, 73]"
+    assert difference_bounds(interval(-0.007, 0.014), Unit.SHARE) == "[-0.7, +1.4]"
+    assert bounds(None, Unit.SHARE) == difference_bounds(None, Unit.SHARE) == "—"
+
+
+# --- tests ------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
-    ("bounds", "better", "word"),
+    ("delta", "better", "word"),
     [
-        ((0.1, 0.05, 0.2), Better.HIGHER, "better"),
-        ((-0.1, -0.2, -0.05), Better.HIGHER, "worse"),
-        ((0.1, 0.05, 0.2), Better.LOWER, "worse"),
-        ((-0.1, -0.2, -0.05), Better.LOWER, "better"),
-        ((0.1, 0.05, 0.2), Better.NEITHER, "higher"),
-        ((-0.1, -0.2, -0.05), Better.NEITHER, "lower"),
-        ((0.1, -0.05, 0.2), Better.HIGHER, "not distinguishable"),
-        ((0.1, 0.0, 0.2), Better.LOWER, "not distinguishable"),
-        ((0.0, 0.0, 0.0), Better.NEITHER, "not distinguishable"),
-        ((0.1,), Better.HIGHER, "no interval"),
+        (0.1, Better.HIGHER, "better"),
+        (-0.1, Better.HIGHER, "worse"),
+        (0.1, Better.LOWER, "worse"),
+        (-0.1, Better.LOWER, "better"),
+        (0.1, Better.NEITHER, "higher"),
+        (-0.1, Better.NEITHER, "lower"),
     ],
 )
-def test_the_word_respects_direction_and_interval(bounds, better: Better, word: str) -> None:
-    assert reading(comparison("pass@1", bounds, better=better)) == word
+def test_the_word_respects_direction(delta: float, better: Better, word: str) -> None:
+    told = comparison("pass@1", (delta,), better=better, p_value=0.004, p_adjusted=0.049)
+    assert reading(told) == word
+    outside = comparison("pass@1", (delta,), better=better, p_value=0.049, p_adjusted=None)
+    assert reading(outside) == f"{word}, unadjusted"
+
+
+def test_the_word_comes_from_the_adjusted_test_and_not_from_the_interval() -> None:
+    wide, narrow = (0.1, -0.01, 0.21), (0.1, 0.05, 0.15)
+    assert reading(comparison("pass@1", wide, p_value=0.01, p_adjusted=0.04)) == "better"
+    assert reading(comparison("pass@1", narrow, p_value=0.01, p_adjusted=0.05)) == "not distinguishable"
+    assert reading(comparison("pass@1", narrow, p_value=0.05, p_adjusted=None)) == "not distinguishable"
+    assert reading(comparison("pass@1", (0.1,), p_value=None, p_adjusted=None)) == "not tested"
+
+
+def test_problems_that_are_all_alike_are_tested_without_an_interval() -> None:
+    still = comparison("pass@1", (0.0,), p_value=1.0, p_adjusted=1.0, mde80=None, problems_needed=None)
+    assert reading(still) == "not distinguishable"
+    assert (difference_with_interval(still), detectable(still), problems_needed(still)) == ("0.0", "—", "—")
+    moved = comparison("pass@1", (0.25,), p_value=0.002, p_adjusted=0.01)
+    assert (reading(moved), difference_with_interval(moved)) == ("better", "+25.0")
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [
+        (None, "—"),
+        (1.0, "1"),
+        (0.9996, "1"),
+        (0.7777, "0.78"),
+        (0.2, "0.2"),
+        (0.0344, "0.034"),
+        (0.00123, "0.0012"),
+        (0.0001, "0.0001"),
+        (0.0000999, "< 0.0001"),
+        (0.0, "< 0.0001"),
+        (0.0499, "0.0499"),  # not 0.050, which would not be told apart
+        (0.049999, "0.049999"),
+        (0.0501, "0.05"),
+        (0.05, "0.05"),
+    ],
+)
+def test_p_values_stay_on_their_side_of_5_percent(p: float | None, shown: str) -> None:
+    assert p_text(p) == shown
+
+
+def test_power_is_shown_in_the_units_and_digits_of_the_difference() -> None:
+    row = comparison("pass@1", (0.003, -0.019, 0.024), mde80=0.0312, problems_needed=2841)
+    assert (detectable(row), problems_needed(row)) == ("3.1", "2,900")
+    needed = [comparison("pass@1", (0.1,), problems_needed=n) for n in (2, 38, 104, 10**9)]
+    assert [problems_needed(row) for row in needed] == ["2", "38", "110", "> 1,000,000"]
+    rounding = comparison("pass@1", (1e-17, 0.0, 0.0), mde80=1e-16, problems_needed=30)
+    assert (detectable(rounding), problems_needed(rounding)) == ("—", "—")
 
 
 def test_intervals_are_labelled_by_level_and_kind() -> None:
