@@ -76,7 +76,7 @@ class _Shared:
         )
 
     def spreads(self, table: int, name: str, kept: NDArray[np.intp]) -> Floats | None:
-        """[1, 3, problems]; None where the metric does not give them."""
+        """[1, 4, problems]; None where the metric does not give them."""
         spreads = self.by_name[table][name].spreads
         return None if spreads is None else np.array(spreads).T[None][..., self.members[table][kept]]
 

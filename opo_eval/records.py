@@ -263,9 +263,10 @@ class ProblemStatistics:
     metric: str
     numerators: tuple[float, ...]
     denominators: tuple[float, ...]
-    spreads: tuple[tuple[float, float, float], ...] | None = None
+    spreads: tuple[tuple[float, float, float, float], ...] | None = None
     """How the pair varies with new samples: variance of the numerator, its covariance with the
-    denominator, variance of the denominator; None where the metric does not give it."""
+    denominator, variance of the denominator, and the degrees of freedom of these estimates; None where the
+    metric does not give them."""
     n_samples: tuple[int, ...]
     n_samples_left_out: tuple[int, ...]
 

@@ -94,13 +94,18 @@ def test_the_test_of_a_mean_is_scipys_exact_one() -> None:
     assert rows(compare_tables(A, B))["pass@2"].p_value == pytest.approx(expected.pvalue)
 
 
+def over_new_samples(delta: float, *shares: np.ndarray) -> tuple[float, float]:
+    """The difference of two mean shares with N samples a problem each: Satterthwaite's t of the binomials."""
+    variances = np.concatenate([p * (1 - p) / (N - 1) for p in shares])
+    freedom = variances.sum() ** 2 / (variances**2 / (N - 1)).sum()
+    low, high = scipy_stats.t.interval(0.95, freedom, delta, np.sqrt(variances.sum()) / len(shares[0]))
+    return float(low), float(high)
+
+
 def test_the_interval_over_these_problems_is_the_binomials_of_both() -> None:
     found = rows(compare_tables(A, B))["pass@1"]
     shares = [pair_of(table, "pass@1")[0] for table in (A, B)]
-    error = np.sqrt(sum((p * (1 - p) / (N - 1)).sum() for p in shares)) / 12
-    assert bounds(found.interval_these) == pytest.approx(
-        (found.delta - 1.959964 * error, found.delta + 1.959964 * error)
-    )
+    assert bounds(found.interval_these) == pytest.approx(over_new_samples(found.delta, *shares))
     assert found.interval_these and found.interval_these.kind == THESE_PROBLEMS
 
 
@@ -149,9 +154,7 @@ def test_only_shared_problems_count_and_their_order_does_not() -> None:
     assert bounds(found.interval) == pytest.approx(bounds(interval))
     pass_at_1 = rows(compare_tables(A, b))["pass@1"]
     shares = pair_of(A, "pass@1", sorted(shared))[0], pair_of(b, "pass@1", places)[0]
-    error = np.sqrt(sum((p * (1 - p) / (N - 1)).sum() for p in shares)) / 6
-    low, high = bounds(pass_at_1.interval_these)
-    assert (high - low) / 2 == pytest.approx(1.959964 * error)
+    assert bounds(pass_at_1.interval_these) == pytest.approx(over_new_samples(pass_at_1.delta, *shares))
 
 
 def without(table: MetricTable, metric: str, undefined: Sequence[int]) -> MetricTable:

@@ -149,8 +149,8 @@ def test_spreads_are_there_where_they_are_promised(metric: Metric, seed: int) ->
         promised = family in HAS_SPREADS and not takes_all
         assert (statistic.spreads is not None) == promised, statistic.metric
         if statistic.spreads is not None:
-            variance, covariance, of_denominator = np.array(statistic.spreads).T
-            assert (variance >= 0).all() and (of_denominator >= 0).all()
+            variance, covariance, of_denominator, freedom = np.array(statistic.spreads).T
+            assert (variance >= 0).all() and (of_denominator >= 0).all() and (freedom >= 0).all()
             assert (covariance**2 <= variance * of_denominator + 1e-9).all()
 
 

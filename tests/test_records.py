@@ -39,7 +39,7 @@ EXAMPLES = [
                 metric="rep_5",
                 numerators=(3.0,),
                 denominators=(9.0,),
-                spreads=((1.0, 0.5, 2.0),),
+                spreads=((1.0, 0.5, 2.0, 1.0),),
                 n_samples=(2,),
                 n_samples_left_out=(0,),
             ),

@@ -26,10 +26,12 @@ class Spread(NamedTuple):
 
     numerator: float
     """Variance."""
-    covariance: float = 0.0
+    covariance: float
     """Of numerator and denominator."""
-    denominator: float = 0.0
+    denominator: float
     """Variance."""
+    degrees_of_freedom: int
+    """Of the estimates: samples they were made from, less one."""
 
 
 class Value(NamedTuple):
@@ -149,7 +151,9 @@ def share(flags: Iterable[bool | None]) -> Value:
     n_left_out = len(flags) - len(known)
     if not len(known):
         return Value(0.0, 0.0, n_left_out)
-    spread = Spread(float(known.var(ddof=1)) / len(known)) if len(known) > 1 else None
+    spread = (
+        Spread(float(known.var(ddof=1)) / len(known), 0.0, 0.0, len(known) - 1) if len(known) > 1 else None
+    )
     return Value(float(known.mean()), 1.0, n_left_out, spread)
 
 
@@ -162,8 +166,8 @@ def sums(numerators: ArrayLike, denominators: ArrayLike | None = None, n_left_ou
     den = np.ones_like(num) if denominators is None else np.asarray(denominators, dtype=np.float64)
     spread = None
     if len(num) > 1:
-        covariances = len(num) * np.cov(num, den)
-        spread = Spread(float(covariances[0, 0]), float(covariances[0, 1]), float(covariances[1, 1]))
+        (of_num, of_both), (_, of_den) = (len(num) * np.cov(num, den)).tolist()
+        spread = Spread(of_num, of_both, of_den, len(num) - 1)
     return Value(float(num.sum()), float(den.sum()), n_left_out, spread)
 
 
@@ -179,7 +183,7 @@ def of_correct(
     """
     values = estimate(np.array([n]), np.array([c]))[0]
     variances = _jackknife_variances(estimate, n, c)
-    known = [Spread(variance) for variance in variances.tolist()[: len(values)]]
+    known = [Spread(variance, 0.0, 0.0, n - 1) for variance in variances.tolist()[: len(values)]]
     spreads = known + [None] * (len(values) - len(known))
     return [Value(value, 1.0, 0, spread) for value, spread in zip(values.tolist(), spreads, strict=True)]
 

@@ -31,7 +31,7 @@ class Column:
     pairs: Floats
     """[2, problems]: numerators and denominators."""
     spreads: Floats | None
-    """[3, problems]: see `Spread`; None where the metric does not give them."""
+    """[4, problems]: see `Spread`; None where the metric does not give them."""
     curve: Hashable | None
     """What the points of one curve have in common; None for a number of its own."""
 

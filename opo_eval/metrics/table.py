@@ -47,8 +47,8 @@ class _Named:
 
 
 def _spreads(values: Iterable[Value]) -> np.ndarray | None:
-    """[3, problems]; None where it is unknown on a problem on which the metric is defined."""
-    known = [value.spread if value.denominator else Spread(0.0) for value in values]
+    """[4, problems]; None where it is unknown on a problem on which the metric is defined."""
+    known = [value.spread if value.denominator else Spread(0.0, 0.0, 0.0, 0) for value in values]
     if any(spread is None for spread in known):
         return None
     return np.array(known, dtype=np.float64).T

@@ -9,10 +9,11 @@ would, and the resampled curve lies below the true one. Measured over 4,000 simu
 value known (`benchmarks/studies/coverage.py`), nominal 95 % intervals of pass@n/2 cover:
 
     problems × samples      samples within problems    problems, then samples    problems (this module)
-    30 × 16                           0.0 %                     0.0 %                    0.0 %
-    500 × 8                           0.0 %                     0.0 %                    0.0 %
+    30 × 16                          72.7 %                    94.7 %                   95.4 %
+    500 × 8                           1.2 %                    63.7 %                   95.3 %
 
-The first is asked about these problems, the others about problems like these.
+The first is asked about these problems, the others about problems like these. The more problems, the
+narrower the interval and the less it hides where it lies.
 """
 
 from collections.abc import Iterator, Sequence

@@ -71,7 +71,7 @@ def test_these_problems_are_the_sampling_interval() -> None:
 
 
 def test_samples_that_do_not_vary_say_nothing_of_new_ones() -> None:
-    assert only(row_intervals([column(rng(4).uniform(size=20), spreads=np.zeros((3, 20)))])).these is None
+    assert only(row_intervals([column(rng(4).uniform(size=20), spreads=np.zeros((4, 20)))])).these is None
 
 
 @pytest.mark.parametrize("m", [2, 30])
@@ -139,9 +139,7 @@ def test_curves_do_not_widen_one_another() -> None:
 @pytest.mark.parametrize(("unit", "most"), [(Unit.SHARE, 1.0), (Unit.PERCENT, 100.0), (Unit.TOKENS, np.inf)])
 def test_intervals_stop_at_what_is_possible(unit: Unit, most: float) -> None:
     values = rng(11).beta(0.1, 0.1, size=12) * min(most, 1e4)
-    pairs = column(
-        values, unit=unit, spreads=np.array([np.full(12, 1e9), np.zeros(12), np.zeros(12)]), curve=1
-    )
+    pairs = column(values, unit=unit, spreads=np.outer([1e9, 0, 0, 3], np.ones(12)), curve=1)
     row = only(row_intervals([pairs]))
     for interval in (row.like_these, row.these, row.band):
         assert interval and 0 <= interval.low <= values.mean() <= interval.high <= most

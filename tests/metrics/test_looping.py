@@ -122,7 +122,8 @@ def test_limits_that_would_make_everything_a_loop_are_refused(limits, part):
 
 def test_the_metric_by_hand():
     loop = "Wait, but " * 20
-    assert measured([f"So {loop}", "So four.", loop, " "]) == Value(2 / 3, 1, 1, Spread(pytest.approx(1 / 9)))
+    spread = Spread(pytest.approx(1 / 9), 0, 0, 2)
+    assert measured([f"So {loop}", "So four.", loop, " "]) == Value(2 / 3, 1, 1, spread)
     assert measured([" ", ""]) == Value(0, 0, 2)
 
 

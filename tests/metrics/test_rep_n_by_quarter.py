@@ -80,7 +80,7 @@ def test_the_metric_adds_up_ngrams_and_counts_who_has_none():
         "rep_1_q4": (1 + 0 + 1, 2 + 0 + 1, 2),
     }
     # Four responses with (0, 2), (0, 1), (0, 0) and (0, 1): four times the variance of each.
-    assert values["rep_1_q1"].spread == pytest.approx((0, 0, 4 * 2 / 3))
+    assert values["rep_1_q1"].spread == pytest.approx((0, 0, 4 * 2 / 3, 3))
 
 
 def test_the_metric_looks_at_the_compared_responses():

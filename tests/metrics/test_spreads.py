@@ -46,7 +46,7 @@ def test_curves_have_the_delete_one_jackknifes_variance(measure, estimate, name,
         assert spread[0] == pytest.approx(
             delete_one_variance(flags, lambda n, c, k=k: estimate(n, c, k)), abs=1e-12
         )
-        assert spread[1:] == (0, 0)
+        assert spread[1:] == (0, 0, len(flags) - 1)
     assert found[f"{name}{len(flags)}"].spread is None
 
 
@@ -73,7 +73,7 @@ def test_at_k_1_it_is_the_variance_of_a_share(n: int) -> None:
     for c in range(n + 1):
         p = c / n
         spread = of_correct(pass_at_k_curve, n, c)[0].spread
-        assert spread == pytest.approx((p * (1 - p) / (n - 1), 0, 0))
+        assert spread == pytest.approx((p * (1 - p) / (n - 1), 0, 0, n - 1))
         assert spread == pytest.approx(share([True] * c + [False] * (n - c)).spread)
 
 
@@ -85,7 +85,10 @@ def test_k_below_a_smaller_n_all_have_one() -> None:
 
 def test_alike_samples_do_not_vary_and_one_sample_does_not_say() -> None:
     for c in (0, 6):
-        assert [v.spread for v in of_correct(pass_at_k_curve, 6, c)] == [*[Spread(0.0)] * 5, None]
+        assert [v.spread for v in of_correct(pass_at_k_curve, 6, c)] == [
+            *[Spread(0.0, 0.0, 0.0, 5)] * 5,
+            None,
+        ]
     assert [v.spread for v in of_correct(pass_hat_k_curve, 1, 1)] == [None]
     assert share([True]).spread is None and share([True, None]).spread is None
     assert sums([3]).spread is None and sums([]).spread is None
@@ -101,10 +104,10 @@ def test_sums_vary_by_n_times_what_one_sample_does(pairs: list[tuple[int, int]])
     value = sums(num, den)
     covariances = len(num) * np.cov(num, den)
     assert value[:2] == (num.sum(), den.sum())
-    assert value.spread == pytest.approx((covariances[0, 0], covariances[0, 1], covariances[1, 1]))
+    assert value.spread == pytest.approx((*covariances[[0, 0, 1], [0, 1, 1]], len(num) - 1))
     counted = sums(num)
     assert counted[:2] == (num.sum(), len(num))
-    assert counted.spread == pytest.approx((covariances[0, 0], 0, 0))
+    assert counted.spread == pytest.approx((covariances[0, 0], 0, 0, len(num) - 1))
 
 
 def test_a_sum_varies_so_from_draw_to_draw() -> None:
@@ -129,4 +132,4 @@ def test_the_jackknife_is_not_below_the_variance_from_draw_to_draw() -> None:
 def test_a_share_leaves_out_what_is_not_known() -> None:
     value = share([True, None, False, True, None])
     assert value[:3] == (pytest.approx(2 / 3), 1, 2)
-    assert value.spread == pytest.approx((2 / 3 * 1 / 3 / 2, 0, 0))
+    assert value.spread == pytest.approx((2 / 3 * 1 / 3 / 2, 0, 0, 2))

@@ -31,8 +31,14 @@ def test_the_error_of_pass_at_1_is_the_binomials(n: int) -> None:
     expected = np.sqrt((p * (1 - p) / (n - 1)).sum()) / 30
     assert sampling_errors(*pair, spreads) == pytest.approx(expected)
     (found,) = sampling_intervals(*pair, spreads, level=0.9)
-    assert bounds(found) == pytest.approx(scipy_stats.norm.interval(0.9, p.mean(), expected))
+    freedom = satterthwaite(p * (1 - p) / (n - 1), n - 1)
+    assert bounds(found) == pytest.approx(scipy_stats.t.interval(0.9, freedom, p.mean(), expected))
     assert (found.kind, found.level) == (THESE_PROBLEMS, 0.9)
+
+
+def satterthwaite(variances: np.ndarray, each: int) -> float:
+    """Degrees of freedom of a sum of variances with so many each."""
+    return variances.sum() ** 2 / (variances**2 / each).sum()
 
 
 def of_lengths(problems: list[np.ndarray]) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
@@ -58,6 +64,16 @@ def test_the_error_of_a_ratio_is_the_delta_methods() -> None:
     assert sampling_errors(*pair, spreads) == pytest.approx(np.sqrt(gradient @ total @ gradient))
 
 
+def test_the_interval_of_a_ratio_is_that_of_its_logarithm() -> None:
+    problems = list(responses(rng(1), 12, 16))
+    pair, spreads = of_lengths(problems)
+    value, error = float(ratio(*pair)[0]), float(sampling_errors(*pair, spreads)[0])
+    residuals = [len(x) * np.var(x[:, 0] - value * x[:, 1], ddof=1) for x in problems]
+    reach = scipy_stats.t.ppf(0.975, satterthwaite(np.array(residuals), 15)) * error / value
+    (found,) = sampling_intervals(*pair, spreads)
+    assert bounds(found) == pytest.approx((value * np.exp(-reach), value * np.exp(reach)))
+
+
 def test_the_error_of_a_ratio_is_that_of_new_samples() -> None:
     """Of one set of problems, drawn anew 3,000 times from large pools of responses."""
     draws = rng(2)
@@ -77,8 +93,8 @@ def test_the_interval_covers_what_new_samples_of_these_problems_give(k: int) -> 
     numerators = np.array([value.numerator for value in table])
     variances = np.array([value.spread[0] for value in table if value.spread])
     correct = draws.binomial(n, p, size=(2000, 30))
-    spreads = np.zeros((2000, 3, 30))
-    spreads[:, 0] = variances[correct]
+    spreads = np.zeros((2000, 4, 30))
+    spreads[:, 0], spreads[:, 3] = variances[correct], n - 1
     found = sampling_intervals(*means(*numerators[correct]), spreads)
     assert 0.92 <= np.mean([i.low <= truth <= i.high for i in found]) <= 0.985
 
@@ -87,20 +103,21 @@ def test_the_errors_of_a_difference_add_up() -> None:
     (a, spreads_a), (b, spreads_b) = (of_pass_at_k(16, rng(s).integers(17, size=30), 4) for s in (4, 5))
     (found,) = sampling_difference_intervals(a, b, (spreads_a, spreads_b))
     error = np.hypot(sampling_errors(*a, spreads_a), sampling_errors(*b, spreads_b))
+    freedom = satterthwaite(np.concatenate([spreads_a[0, 0], spreads_b[0, 0]]), 15)
     delta = b[0].mean() - a[0].mean()
-    assert bounds(found) == pytest.approx((delta - 1.959964 * error[0], delta + 1.959964 * error[0]))
+    assert bounds(found) == pytest.approx(scipy_stats.t.interval(0.95, freedom, delta, error[0]))
 
 
 def test_pairing_does_not_narrow_what_new_samples_would_change() -> None:
     pair, spreads = of_pass_at_k(16, rng(6).integers(17, size=30), 2)
     (found,) = sampling_difference_intervals(pair, pair, (spreads, spreads))
     (alone,) = sampling_intervals(*pair, spreads)
-    assert found.high - found.low == pytest.approx(np.sqrt(2) * (alone.high - alone.low))
+    assert found.high - found.low == pytest.approx(np.sqrt(2) * (alone.high - alone.low), rel=0.01)
 
 
 def test_what_cancels_is_not_below_zero() -> None:
     """Numerator and denominator that move together leave the ratio where it is."""
     pair = np.full((1, 3), 0.3), np.full((1, 3), 3.0)
-    spread = np.array([0.01, 0.1, 1.0])
+    spread = np.array([0.01, 0.1, 1.0, 5.0])
     error = sampling_errors(*pair, np.repeat(spread[None, :, None], 3, axis=2))
     assert error == pytest.approx(0, abs=1e-8) and np.isfinite(error).all()
