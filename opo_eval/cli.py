@@ -634,7 +634,16 @@ def _show_warning(message: Warning | str, *_: Any) -> None:
     print(f"opo-eval: warning: {message}", file=sys.stderr)
 
 
+def _refuse_repeated(arguments: Sequence[str]) -> None:
+    """An option given twice: the parser would take the last and say nothing of the first."""
+    options = [word.split("=")[0].replace("_", "-") for word in arguments if word.startswith("--")]
+    for option in options:
+        if options.count(option) > 1:
+            raise UsageError(f"{option} is given {options.count(option)} times: give all its values after one")
+
+
 def _parse(arguments: list[str]) -> Any:
+    _refuse_repeated(arguments)
     if arguments[:1] == ["problems"]:
         verbs, prog, rest = PROBLEM_VERBS, "opo-eval problems", arguments[1:]
     else:

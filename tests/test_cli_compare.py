@@ -109,6 +109,13 @@ def test_an_arm_that_is_none_is_one_sentence(
     assert message in said and "Traceback" not in said
 
 
+def test_an_option_given_twice_is_refused_rather_than_half_read(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(runs, tmp_path, "--arm", "x=bad_1,bad_2", "--arm", "y=good_1,good_2") == 2
+    assert "--arm is given 2 times: give all its values after one" in capsys.readouterr().err
+
+
 def test_intervals_by_cluster_say_so(runs: Path, tmp_path: Path) -> None:
     assert compare(runs, tmp_path, "--cluster", "exam") == 0
     kinds = {row["kind"] for row in differences(tmp_path) if row["kind"]}
