@@ -1,5 +1,6 @@
 """The published tables as counts: against enumeration, simulation, real generations, and as committed."""
 
+import dataclasses
 import gzip
 import importlib
 import json
@@ -33,7 +34,7 @@ def study(name: str) -> Any:
         sys.path.remove(folder)
 
 
-numbers, tables = study("paper_numbers"), study("published_tables")
+numbers, page, tables = study("paper_numbers"), study("published_page"), study("published_tables")
 ALL_ROWS = [row for table in (1, 2) for row in numbers.rows(table)]
 
 
@@ -119,9 +120,9 @@ def test_every_published_cell_is_a_count() -> None:
 
 
 def test_only_multiples_of_five_checkpoints_fit_the_trained_arms() -> None:
-    passing = tables.passing_by_checkpoints()
+    passing = page.passing_by_checkpoints()
     assert [number for number, cells in passing.items() if cells == passing[5]] == [5, 10]
-    assert passing[5] == len(tables.trained_aime_cells()) == 16
+    assert passing[5] == len(page.trained_aime_cells()) == 16
 
 
 # --- rows -------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ def test_a_row_of_real_counts_has_a_histogram_and_a_bent_one_has_none(benchmark:
         for ends in [numbers.reachable(row, k)]
     )
     outside = f"{100 * numbers.reachable(row, 2).high + 0.05:.2f}"
-    bent = tables.replace(row, printed=(row.printed[0], outside, *row.printed[2:]))
+    bent = dataclasses.replace(row, printed=(row.printed[0], outside, *row.printed[2:]))
     with pytest.raises(InputError, match=r"no counts print as simulated"):
         numbers.histogram(bent)
 
@@ -294,7 +295,7 @@ def test_a_difference_by_hand(findings: list[Any]) -> None:
 
 
 def test_thresholds_are_where_significance_ends(findings: list[Any]) -> None:
-    for one in tables.contrasts(findings):
+    for one in page.contrasts(findings):
         if one.has_spreads and -1 < one.least_correlation() <= 1:
             error = one.error_like_these(one.least_correlation())
             assert abs(one.difference) / error == pytest.approx(numbers.Z)
@@ -327,14 +328,14 @@ def test_adjusting_the_ends_bounds_every_adjusted_p_value(findings: list[Any]) -
 
 
 def test_what_can_be_told_apart(findings: list[Any]) -> None:
-    told = [(*one.names, one.k) for one in tables.with_verdict(findings, numbers.Verdict.TOLD_APART)]
+    told = [(*one.names, one.k) for one in page.with_verdict(findings, numbers.Verdict.TOLD_APART)]
     assert told == [("Off-Policy", "On-Policy", "MATH-500", k) for k in (1, 2)]
-    opened = [(*one.names, one.k) for one in tables.with_verdict(findings, numbers.Verdict.OPEN)]
+    opened = [(*one.names, one.k) for one in page.with_verdict(findings, numbers.Verdict.OPEN)]
     assert opened == [("GRPO", "OPO", "MATH-500", k) for k in (2, 4)]
 
 
 def test_the_cells_in_which_the_headline_does_not_hold(findings: list[Any]) -> None:
-    lower = {(*one.names, one.k) for one in tables.contrasts(findings) if one.difference < 0}
+    lower = {(*one.names, one.k) for one in page.contrasts(findings) if one.difference < 0}
     assert {names for names in lower if names[:2] != ("SFT", "GRPO")} == {
         ("Off-Policy", "On-Policy", "MATH-500", 8),
         ("Off-Policy", "On-Policy", "AIME 2025", 8),
