@@ -95,6 +95,8 @@ class MeasuringFlags:
     """Measure diversity on what follows the think section only."""
     cluster: str | None = None
     """Tag, such as exam or subject: intervals draw the problems of one exam together."""
+    measure_workers: int | None = None
+    """Runs that are measured at once; default: one a processor."""
 
     def options(self, n: int | None) -> "MeasureOptions":
         """As the measuring code takes them."""
@@ -237,11 +239,17 @@ class Measure:
 
     def __call__(self) -> None:
         """Measure every run."""
-        from opo_eval.measure import measure_run, write_metrics
+        from opo_eval.measure import measure_all, write_metrics
         from opo_eval.report import terminal_table
 
-        for run in _runs(self.runs):
-            table = measure_run(run, self.measuring.options(self.n), quiet=self.quiet)
+        runs = _runs(self.runs)
+        tables = measure_all(
+            runs,
+            self.measuring.options(self.n),
+            workers=self.measuring.measure_workers,
+            quiet=self.quiet,
+        )
+        for run, table in zip(runs, tables, strict=True):
             write_metrics(run, table)
             _say((run.path / "metrics.json").read_text() if self.json else terminal_table(table))
 
@@ -535,7 +543,13 @@ def _compare(runs: "Sequence[RunDir]", path: Path, verb: Compare | Eval) -> None
     from opo_eval.compare import compare_runs, refuse_worse
     from opo_eval.report import verdict_sentence, write_report
 
-    compared = compare_runs(runs, verb.measuring.options(verb.n), verb.comparing.options(), quiet=verb.quiet)
+    compared = compare_runs(
+        runs,
+        verb.measuring.options(verb.n),
+        verb.comparing.options(),
+        workers=verb.measuring.measure_workers,
+        quiet=verb.quiet,
+    )
     write_report(compared, path, name=verb.name)
     for note in compared.notes:
         _say(note)
@@ -639,7 +653,9 @@ def _refuse_repeated(arguments: Sequence[str]) -> None:
     options = [word.split("=")[0].replace("_", "-") for word in arguments if word.startswith("--")]
     for option in options:
         if options.count(option) > 1:
-            raise UsageError(f"{option} is given {options.count(option)} times: give all its values after one")
+            raise UsageError(
+                f"{option} is given {options.count(option)} times: give all its values after one"
+            )
 
 
 def _parse(arguments: list[str]) -> Any:

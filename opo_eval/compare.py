@@ -8,7 +8,7 @@ from opo_eval.arms import Arm, choose_arms
 from opo_eval.differences import compare_arms, compare_tables
 from opo_eval.errors import InputError, UsageError, Worse
 from opo_eval.family import ALPHA, adjust, family_metrics, is_worse
-from opo_eval.measure import MeasureOptions, choose_grader, measure_index, samples_by_problem
+from opo_eval.measure import MeasureOptions, choose_grader, measure_all, samples_by_problem
 from opo_eval.records import Comparison, MetricTable
 from opo_eval.store import RunDir, RunIndex, settings_differences
 from opo_eval.wording import counted, listed, nearest, some_of
@@ -47,11 +47,13 @@ def compare_runs(
     options: MeasureOptions | None = None,
     choices: CompareOptions | None = None,
     *,
+    workers: int | None = 1,
     quiet: bool = False,
 ) -> ComparedRuns:
     """Measure every run at the common n of its benchmark and compare the checkpoints with the baseline.
 
-    A long measurement shows its progress unless it is to be `quiet`. Raises InputError where two runs are
+    workers: how many runs are measured at once, each in a process of its own; None: all processors. A long
+    measurement shows its progress unless it is to be `quiet`. Raises InputError where two runs are
     of the same checkpoint and benchmark or do not ask the same problems; UsageError for a baseline, a
     family or an arm of what is not there.
     """
@@ -64,7 +66,7 @@ def compare_runs(
     tables: list[MetricTable] = []
     notes: list[str] = []
     for benchmark, its_runs in by_benchmark.items():
-        measured, said = _measure_alike(benchmark, its_runs, options, baseline, quiet=quiet)
+        measured, said = _measure_alike(benchmark, its_runs, options, baseline, workers, quiet)
         tables += measured
         notes += said
     family = family_metrics(choices.family, tables, options.rep_order)
@@ -91,7 +93,12 @@ def refuse_worse(compared: ComparedRuns) -> None:
 
 
 def _measure_alike(
-    benchmark: str, runs: Sequence[RunDir], options: MeasureOptions, baseline: str, *, quiet: bool
+    benchmark: str,
+    runs: Sequence[RunDir],
+    options: MeasureOptions,
+    baseline: str,
+    workers: int | None,
+    quiet: bool,
 ) -> tuple[list[MetricTable], list[str]]:
     """The tables of one benchmark, the baseline's first, and what a reader has to know of them."""
     ordered = [run.index() for run in sorted(runs, key=lambda run: _name(run) != baseline)]
@@ -99,7 +106,7 @@ def _measure_alike(
     shared, said = _shared_problems(benchmark, ordered)
     n, more = _common_n(benchmark, ordered, options, shared)
     at_n = replace(options, n=n)
-    tables = [measure_index(index, at_n, only=shared, quiet=quiet) for index in ordered]
+    tables = list(measure_all(ordered, at_n, only=shared, workers=workers, quiet=quiet))
     notes = [*said, *more, *_unlike(benchmark, ordered, at_n), *_missing_graders(tables)]
     if _name(ordered[0].run) != baseline:
         notes.append(f"{benchmark}: the baseline {baseline} has no run, so nothing is compared with it.")

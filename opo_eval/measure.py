@@ -1,7 +1,9 @@
 """A run directory → its table of metrics."""
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import orjson
 
@@ -9,6 +11,7 @@ from opo_eval.errors import InputError, StoreError, UsageError
 from opo_eval.metrics import METRICS
 from opo_eval.metrics.core import MetricSettings
 from opo_eval.metrics.table import measure_groups
+from opo_eval.processors import run_all
 from opo_eval.progress import Progress
 from opo_eval.records import MetricTable
 from opo_eval.store import RunDir, RunIndex, write_atomically
@@ -37,13 +40,27 @@ class MeasureOptions:
     """A tag, such as the exam: intervals over problems like these draw its problems together."""
 
 
-def measure_run(run: RunDir, options: MeasureOptions | None = None, *, quiet: bool = False) -> MetricTable:
-    """`measure_index` of what the run holds now."""
-    return measure_index(run.index(), options, quiet=quiet)
+def measure_all(
+    runs: Sequence[RunDir | RunIndex],
+    options: MeasureOptions | None = None,
+    *,
+    only: Collection[str] | None = None,
+    workers: int | None = 1,
+    quiet: bool = False,
+) -> Iterator[MetricTable]:
+    """Yield `measure_run` of every run, in their order, so many at once; None: one a processor."""
+    at_once = min(workers or os.cpu_count() or 1, len(runs))
+    # Runs that are measured at once would write their progress over one another.
+    own = partial(measure_run, options=options, only=only, quiet=quiet or at_once > 1)
+    tables = run_all([partial(own, run) for run in runs], workers=at_once)
+    with Progress(
+        "measured", len(runs), unit="runs", quiet=quiet or at_once < 2, after_s=_SHORT_S
+    ) as progress:
+        yield from progress.watch(tables)
 
 
-def measure_index(
-    index: RunIndex,
+def measure_run(
+    run: RunDir | RunIndex,
     options: MeasureOptions | None = None,
     *,
     only: Collection[str] | None = None,
@@ -51,12 +68,13 @@ def measure_index(
 ) -> MetricTable:
     """Measure a run at n samples a problem (see `MeasureOptions.n`); texts are read problem by problem.
 
-    only: ids of the problems to measure; default: all that have samples. Without any grades only what
-    needs none is measured. A long measurement shows its progress unless it is to be `quiet`. Raises
-    StoreError where some samples lack a grade, InputError where n is more than a problem has, UsageError
-    for n below 1.
+    run: the directory as it is now, or what was found in it before. only: ids of the problems to measure;
+    default: all that have samples. Without any grades only what needs none is measured. A long measurement
+    shows its progress unless it is to be `quiet`. Raises StoreError where some samples lack a grade,
+    InputError where n is more than a problem has, UsageError for n below 1.
     """
     options = options or MeasureOptions()
+    index = run.index() if isinstance(run, RunDir) else run
     asked = samples_by_problem(index, only)
     grader = choose_grader(index, options.grader)
     if grader:

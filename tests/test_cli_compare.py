@@ -48,6 +48,14 @@ def differences(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_several_workers_measure_what_one_does(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for workers in ("1", "2"):
+        assert run(["measure", str(runs), "--measure-workers", workers, "--json"]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] and said[0].count('"schema"') == len(SOLVED)
+
+
 def test_worse_is_status_3_after_the_report(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

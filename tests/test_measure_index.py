@@ -10,7 +10,7 @@ from builders import grade, problem, sample, settings, write_run
 
 from opo_eval.compare import compare_runs
 from opo_eval.errors import StoreError
-from opo_eval.measure import MeasureOptions, measure_index, measure_run
+from opo_eval.measure import MeasureOptions, measure_run
 from opo_eval.records import Verdict
 from opo_eval.show import show_problem, show_problems
 from opo_eval.store import RecordFile, RunDir, RunWriter
@@ -89,22 +89,22 @@ def test_groups_are_those_asked_for_in_the_order_of_the_benchmark(tmp_path: Path
 def test_what_is_written_later_is_not_seen(tmp_path: Path) -> None:
     run = graded_run(tmp_path)
     index = run.index()
-    before = measure_index(index)
+    before = measure_run(index)
     with run.writer() as writer:
         writer.append_samples([sample(PROBLEMS[0], 3)])
         writer.append_grades([grade(PROBLEMS[0], 3, grader="third")])
-    assert measure_index(index) == before
+    assert measure_run(index) == before
     assert {p: len(places) for p, places in run.index().samples.items()}[PROBLEMS[0].id] == 4
 
 
 def test_memory_does_not_grow_with_the_number_of_problems(tmp_path: Path) -> None:
     text = "".join(f"{i} is {i * i}. " for i in range(4_000))
     index = graded_run(tmp_path, text=text).index()
-    measure_index(index, only={PROBLEMS[0].id})  # what is loaded once is loaded now
+    measure_run(index, only={PROBLEMS[0].id})  # what is loaded once is loaded now
 
     def peak(n_problems: int) -> int:
         tracemalloc.start()
-        measure_index(index, only={p.id for p in PROBLEMS[:n_problems]})
+        measure_run(index, only={p.id for p in PROBLEMS[:n_problems]})
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return used
