@@ -46,8 +46,8 @@ def _result(future: "Future[Result]") -> Result:
         return future.result()
     except BrokenProcessPool:
         raise EngineError(
-            "a worker process was killed, most likely for want of memory: give --measure-workers 1 to do one run at "
-            "a time"
+            "a worker process was killed, most likely for want of memory: give --measure-workers 1 to do one "
+            "run at a time"
         ) from None
 
 

@@ -4,7 +4,7 @@
 
 Imports the 7,000 responses, checks the published figures against the authors' own scores, grades with
 the strict verdict, lists every response on which the two disagree with its reason, and writes the
-comparison. The responses themselves are not kept.
+comparison and what it comes to. The responses themselves are not kept.
 """
 
 import csv
@@ -63,8 +63,10 @@ class Study:
         _check_published()
         rows = [row for found in find_runs(RUNS) for row in _disagreements(found)]
         # Verdicts are written as they come in, in no particular order.
-        _write(sorted(rows, key=lambda row: (*list(row.values())[:3], int(row["sample"]))))
+        rows.sort(key=lambda row: (*list(row.values())[:3], int(row["sample"])))
         self._opo_eval("compare", str(RUNS), "--name", "comparison", "--out", str(REPORT))
+        _write(rows)
+        (REPORT / "README.md").write_text(_readme(rows, _verdicts()))
 
     def _columns(self) -> list[str]:
         columns = ["checkpoint=checkpoint", "benchmark=benchmark", "index=sample", "score=source_score"]
@@ -130,10 +132,15 @@ def _write(rows: list[dict[str, str]]) -> None:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-    (REPORT / "README.md").write_text(_readme(rows))
 
 
-def _readme(rows: list[dict[str, str]]) -> str:
+def _verdicts() -> list[str]:
+    """What the comparison says that it comes to, a sentence or two for each benchmark."""
+    _, _, rest = (REPORT / "comparison/report.md").read_text().partition("\n## What it comes to\n")
+    return [line for line in rest.partition("\n## ")[0].splitlines() if line.startswith("- ")]
+
+
+def _readme(rows: list[dict[str, str]], verdicts: list[str]) -> str:
     counts = Counter((row["reason"], row["authors"], row["strict"]) for row in rows)
     lines = [
         "# Two RL checkpoints of one 3B model",
@@ -142,10 +149,13 @@ def _readme(rows: list[dict[str, str]]) -> str:
         "800, on AIME 2024 and AMC 2023, 50 samples a problem. By the authors' own scores AIME 2024 comes",
         "out as they published it: mean@50 0.0240 and 0.0267, pass@50 9/30 and 7/30; the script fails",
         "otherwise.",
-        "The comparison by our strict verdict is in [comparison/report.md](comparison/report.md).",
+        "The comparison by our strict verdict is in [comparison/report.md](comparison/report.md). It speaks",
+        "of one training run at two steps, not of a method, and comes to this:",
         "",
-        f"The two judge {len(rows)} of 7,000 responses differently; [disagreements.csv](disagreements.csv)",
-        "lists them all.",
+        *verdicts,
+        "",
+        f"The authors' scores and ours differ on {len(rows)} of 7,000 responses;",
+        "[disagreements.csv](disagreements.csv) lists them all.",
         "",
         "| responses | authors | strict | reason |",
         "| ---: | --- | --- | --- |",
