@@ -79,8 +79,10 @@ class Study:
     def __call__(self) -> None:
         """Write the report."""
         REPORT.mkdir(parents=True, exist_ok=True)
-        figures = simulate(real_responses(self.data), self.simulations)
-        (REPORT / FIGURES).write_text(csv_text(figures), encoding="utf-8")
+        text = csv_text(simulate(real_responses(self.data), self.simulations))
+        (REPORT / FIGURES).write_text(text, encoding="utf-8")
+        # The page is made of the figures as the file has them, so that it can be made again without simulating.
+        figures = read_figures(text)
         (REPORT / "README.md").write_text(readme(figures), encoding="utf-8")
         missed = [where(figure) for figure in figures if not holds(figure)]
         if missed:
