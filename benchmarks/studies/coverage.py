@@ -81,7 +81,7 @@ class Study:
         REPORT.mkdir(parents=True, exist_ok=True)
         text = csv_text(simulate(real_responses(self.data), self.simulations))
         (REPORT / FIGURES).write_text(text, encoding="utf-8")
-        # The page is made of the figures as the file has them, so that it can be made again without simulating.
+        # The page is made of the figures as the file has them: it can be made again without simulating.
         figures = read_figures(text)
         (REPORT / "README.md").write_text(readme(figures), encoding="utf-8")
         missed = [where(figure) for figure in figures if not holds(figure)]
