@@ -48,7 +48,12 @@ def measure_all(
     workers: int | None = 1,
     quiet: bool = False,
 ) -> Iterator[MetricTable]:
-    """Yield `measure_run` of every run, in their order, so many at once; None: one a processor."""
+    """Yield `measure_run` of every run, in their order, so many at once; None: one a processor.
+
+    Raises UsageError for fewer than one worker.
+    """
+    if workers is not None and workers < 1:
+        raise UsageError(f"--measure-workers {workers} measures nothing: give 1 or more, or leave it out")
     at_once = min(workers or os.cpu_count() or 1, len(runs))
     # Runs that are measured at once would write their progress over one another.
     own = partial(measure_run, options=options, only=only, quiet=quiet or at_once > 1)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -31,7 +31,12 @@ def run_all(tasks: Sequence[Callable[[], Result]], *, workers: int | None = 1) -
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
     try:
         futures = [executor.submit(task) for task in tasks]
-        yield from map(_result, futures)
+        yield from (future.result() for future in futures)
+    except BrokenProcessPool:
+        raise EngineError(
+            "a worker process was killed, most likely for want of memory: give --measure-workers 1 to do one "
+            "run at a time"
+        ) from None
     except BaseException:
         # Whatever they are at, nobody is going to look at it.
         for worker in set(multiprocessing.active_children()) - others:
@@ -39,16 +44,6 @@ def run_all(tasks: Sequence[Callable[[], Result]], *, workers: int | None = 1) -
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _result(future: "Future[Result]") -> Result:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise EngineError(
-            "a worker process was killed, most likely for want of memory: give --measure-workers 1 to do one "
-            "run at a time"
-        ) from None
 
 
 def _ignore_interrupt() -> None:

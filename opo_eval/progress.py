@@ -61,11 +61,9 @@ class Progress:
         now = time.monotonic()
         rate = self.done / max(now - self._started, 1e-9)
         left = (self.total - self.done) / rate if rate else 0.0
-        remaining = f", {_spell_seconds(left)} left" if self.done < self.total else ""
-        print(
-            f"{self.what}: {self.done}/{self.total}{self.unit and ' ' + self.unit} ({rate:.1f}/s{remaining})",
-            file=sys.stderr,
-        )
+        speed = _spell_rate(rate) + (f", {_spell_seconds(left)} left" if self.done < self.total else "")
+        counted = f"{self.done}/{self.total}{self.unit and ' ' + self.unit}"
+        print(f"{self.what}: {counted} ({speed})", file=sys.stderr)
         self._last_line = now
 
 
@@ -92,10 +90,14 @@ class _Bar:
         self._progress.update(self._task, completed=done)
         speed = self._progress.tasks[0].speed
         if speed:
-            self._progress.update(self._task, rate=f"{speed:.1f}/s")
+            self._progress.update(self._task, rate=_spell_rate(speed))
 
     def close(self) -> None:
         self._progress.stop()
+
+
+def _spell_rate(per_second: float) -> str:
+    return f"{per_second:.1f}/s" if per_second >= 0.1 else f"{1 / max(per_second, 1e-9):.0f} s each"
 
 
 def _spell_seconds(seconds: float) -> str:

@@ -56,6 +56,11 @@ def test_several_workers_measure_what_one_does(runs: Path, capsys: pytest.Captur
     assert said[0] == said[1] and said[0].count('"schema"') == len(SOLVED)
 
 
+def test_no_workers_measure_nothing(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["measure", str(runs), "--measure-workers", "0"]) == 2
+    assert "--measure-workers 0 measures nothing" in capsys.readouterr().err
+
+
 def test_worse_is_status_3_after_the_report(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
