@@ -38,7 +38,9 @@ def _arms_by_seed(checkpoints: Iterable[Checkpoint]) -> list[Arm]:
     alike: dict[tuple[str, int | None], dict[int, str]] = defaultdict(dict)
     for checkpoint in checkpoints:
         if checkpoint.method is not None and checkpoint.train_seed is not None:
-            alike[checkpoint.method, checkpoint.step][checkpoint.train_seed] = checkpoint.name
+            seeds = alike[checkpoint.method, checkpoint.step]
+            _refuse_same_seed(checkpoint, seeds.get(checkpoint.train_seed))
+            seeds[checkpoint.train_seed] = checkpoint.name
     several = {key: seeds for key, seeds in alike.items() if len(seeds) > 1}
     steps = Counter(method for method, _ in several)
     return [
@@ -48,6 +50,14 @@ def _arms_by_seed(checkpoints: Iterable[Checkpoint]) -> list[Arm]:
         )
         for (method, step), seeds in several.items()
     ]
+
+
+def _refuse_same_seed(checkpoint: Checkpoint, other: str | None) -> None:
+    if other not in (None, checkpoint.name):
+        raise UsageError(
+            f"{other} and {checkpoint.name} are both {checkpoint.method} with training seed "
+            f"{checkpoint.train_seed}: say with --arm {checkpoint.method}=... which runs make the arm"
+        )
 
 
 def _refuse_unknown(arms: Mapping[str, tuple[str, ...]], checkpoints: Mapping[str, Checkpoint]) -> None:

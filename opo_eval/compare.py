@@ -81,12 +81,19 @@ def compare_runs(
 
 
 def refuse_worse(compared: ComparedRuns) -> None:
-    """Raise `Worse` where the test of a family's metric, adjusted, says that something is worse."""
-    worse = [
-        row
-        for row in (*compared.arm_comparisons, *compared.comparisons)
-        if row.p_adjusted is not None and is_worse(row)
-    ]
+    """Raise `Worse` where the test of a family's metric, adjusted, says worse than the baseline or its arm.
+
+    Raises InputError where nothing was tested.
+    """
+    tested = [row for row in compared.comparisons if row.p_adjusted is not None]
+    if any(row.a in compared.arms[0].checkpoints for row in tested if compared.arms):
+        tested += [row for row in compared.arm_comparisons if row.p_adjusted is not None]
+    if not tested:
+        raise InputError(
+            "--fail-if-worse has nothing to go by: no metric of the family was tested against the baseline; "
+            "grade the runs, or choose the family with --family"
+        )
+    worse = [row for row in tested if is_worse(row)]
     if worse:
         said = (f"{row.b} than {row.a} on {row.benchmark} {row.metric}" for row in worse)
         raise Worse(f"worse after adjustment (p < {ALPHA:g}): {'; '.join(said)}")
@@ -124,12 +131,13 @@ def _with_baseline(tables: Sequence[MetricTable], baseline: str) -> list[Compari
 
 
 def _between_arms(tables: Sequence[MetricTable], arms: Sequence[Arm]) -> list[Comparison]:
+    """Every arm with the first, on the benchmarks on which all checkpoints of both have a run."""
     found: list[Comparison] = []
     for benchmark in dict.fromkeys(table.benchmark for table in tables):
         own = {table.checkpoint: table for table in tables if table.benchmark == benchmark}
         measured = {arm: [own[name] for name in arm.checkpoints if name in own] for arm in arms}
         whole = [arm for arm in arms if len(measured[arm]) == len(arm.checkpoints)]
-        for arm in whole[1:]:
+        for arm in whole[1:] if whole[:1] == list(arms[:1]) else ():
             found += compare_arms(whole[0], measured[whole[0]], arm, measured[arm])
     return found
 
@@ -210,7 +218,9 @@ def _common_n(
     spelled = ", ".join(f"{name} has {count}" for name, count in have.items())
     return n, [
         f"{benchmark}: the checkpoints have unequal numbers of samples a problem ({spelled}); all are "
-        f"compared at n = {n}."
+        f"compared at n = {n}. What is "
+        "estimated without bias from all samples (pass@k, pass^k, G-Pass@k, maj@k) uses all of them, so its "
+        "tests are approximate here."
     ]
 
 

@@ -12,6 +12,7 @@ from opo_eval.metrics import METRICS
 from opo_eval.metrics.intervals import SEED, curve_bands, is_flat
 from opo_eval.records import Comparison, Interval, MetricRow, MetricTable
 from opo_eval.stats import (
+    FEWEST_TO_REJECT,
     Floats,
     Resampled,
     arm_differences,
@@ -142,8 +143,8 @@ def _tested(
         "interval": [_labelled(interval, cluster) for interval in resampled.intervals(LEVEL)],
         "band": curve_bands(resampled, curves, LEVEL),
         "p_value": sign_flip_test(a, b, rng=np.random.default_rng(SEED)).tolist(),
-        "mde80": [size or None for size in minimum_detectable_effect(a, b).tolist()],
-        "problems_needed": [_whole(n * n_problems / n_units) for n in problems_needed(a, b).tolist()],
+        "mde80": [_detectable(size, n_units) for size in minimum_detectable_effect(a, b).tolist()],
+        "problems_needed": [_whole(n, n_problems / n_units) for n in problems_needed(a, b).tolist()],
     }
     return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
@@ -152,8 +153,16 @@ def _labelled(interval: Interval, cluster: str | None) -> Interval | None:
     return None if is_flat(interval) else replace(interval, kind=like_these(cluster))
 
 
-def _whole(number: float) -> int | None:
-    return int(np.ceil(number)) if np.isfinite(number) else None
+def _detectable(size: float, n_units: int) -> float | None:
+    # The test of fewer cannot reject, however large the difference.
+    return size or None if n_units >= FEWEST_TO_REJECT else None
+
+
+def _whole(n_units: float, problems_each: float) -> int | None:
+    """So many problems or clusters in problems."""
+    if not np.isfinite(n_units):
+        return None
+    return int(np.ceil(max(n_units, FEWEST_TO_REJECT) * problems_each))
 
 
 def _these(
@@ -200,7 +209,7 @@ def _compare_arms(
             b=b.name,
             **_described(shared.rows[name], float(value_a), float(value_b), len(kept)),
             interval=None if is_flat(interval) else interval,
-            p_value=float(p),
+            p_value=None if np.isnan(p) else float(p),
             mde80=float(mde) or None,
             n_train_seeds=min(n_a, len(b.checkpoints)),
         )

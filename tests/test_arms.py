@@ -82,3 +82,12 @@ def test_named_arms_are_taken_as_they_are_named() -> None:
 def test_arms_of_what_is_not_there_are_refused(wanted: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         choose_arms(checkpoints(*(trained("opo", seed) for seed in range(3))), wanted, "opo-0-500")
+
+
+def test_two_runs_of_one_seed_are_refused_rather_than_one_forgotten() -> None:
+    runs = {
+        name: Checkpoint(name=name, method="opo", train_seed=seed)
+        for name, seed in (("opo1", 1), ("opo2", 2), ("opo2b", 2))
+    }
+    with pytest.raises(UsageError, match="opo2 and opo2b are both opo with training seed 2"):
+        choose_arms(runs, None, "opo1")

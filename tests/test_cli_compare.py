@@ -76,6 +76,11 @@ def test_better_or_outside_the_family_is_status_0(runs: Path, tmp_path: Path) ->
     assert compare(runs, tmp_path, of=("good_1", "bad_1")) == 0
 
 
+def test_nothing_tested_is_no_pass(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(runs, tmp_path, "--fail-if-worse", of=("good_1",)) == 1
+    assert "--fail-if-worse has nothing to go by" in capsys.readouterr().err
+
+
 def test_the_family_decides_what_is_adjusted(runs: Path, tmp_path: Path) -> None:
     assert compare(runs, tmp_path, "--family", "pass@1", "mean@4", of=("good_1", "bad_1")) == 0
     adjusted = {row["metric"] for row in differences(tmp_path) if row["p_adjusted"]}

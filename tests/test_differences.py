@@ -284,3 +284,12 @@ def test_arms_on_one_problem_or_one_cluster_are_not_compared() -> None:
     assert compared_arms(cluster="exam", clusters=("I",) * 12) == {}
     lone = [[answered([c], numbers=[3], checkpoint=str(c)) for c in correct] for correct in ((1, 2), (3, 4))]
     assert compare_arms(arm("a", lone[0]), lone[0], arm("b", lone[1]), lone[1]) == []
+
+
+def test_a_test_that_cannot_reject_detects_nothing() -> None:
+    """Of 4 problems, all better: p is 2 / 2^4, the smallest there is; 6 are the fewest that could tell."""
+    a, b = (answered([low] * 4, seed=1, numbers=range(4)) for low in (0, N))
+    found = rows(compare_tables(a, b))["pass@1"]
+    assert (found.delta, found.p_value, found.mde80) == (1.0, pytest.approx(0.125), None)
+    near = answered([0, 1, 0, 2], seed=2, numbers=range(4))
+    assert (rows(compare_tables(near, b))["pass@1"].problems_needed or 0) >= 6

@@ -158,12 +158,20 @@ def _watched(arguments: list[str]) -> tuple[int, float, float]:
     process = subprocess.Popen([sys.executable, "-m", "opo_eval", *arguments])
     peak = 0
     while process.poll() is None:
-        peak = max(peak, _resident_peak(process.pid))
+        peak = max(peak, sum(map(_resident_peak, [process.pid, *_children(process.pid)])))
         time.sleep(_WATCH_EVERY_S)
     if process.returncode:
         raise SystemExit(process.returncode)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return peak, wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _children(pid: int) -> list[int]:
+    """The workers of a process; what they share with it is counted again for each."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _resident_peak(pid: int) -> int:
@@ -183,8 +191,9 @@ def _report(costs: list[Cost]) -> str:
         "",
         f"`opo-eval compare` of two checkpoints with {N} responses a problem, each of {TOKENS:,} tokens",
         f"({CHARACTERS:,} characters) with their ids: both tables with all intervals, differences and the",
-        "report. The responses are sentences of real reasoning in random order. Memory is the resident set",
-        "of the process as the kernel records it.",
+        "report. The responses are sentences of real reasoning in random order. Memory is the sum of the",
+        "peak resident sets of the process and its workers, one for each run that is measured at once, as",
+        "the kernel records them.",
         f"No more than {MOST_BYTES / 2**30:g} GiB is allowed.",
         "",
         "| problems | responses | samples.jsonl, both | peak memory | CPU | wall clock |",

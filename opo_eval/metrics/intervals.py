@@ -91,23 +91,36 @@ def is_flat(interval: Interval) -> bool:
 def _over_problems(
     columns: Sequence[Column], clusters: Sequence[Hashable] | None, kind: str, level: float
 ) -> tuple[list[Interval | None], list[Interval | None]]:
-    """Intervals and bands over problems like these."""
+    """Intervals and bands over problems like these, each column from the problems on which it is defined."""
+    alike: dict[bytes, list[int]] = defaultdict(list)
+    for i, column in enumerate(columns):
+        alike[(column.pairs[1] > 0).tobytes()].append(i)
+    intervals: list[Interval | None] = [None] * len(columns)
+    bands = list(intervals)
+    for mask, members in alike.items():
+        kept = np.flatnonzero(np.frombuffer(mask, dtype=bool)).tolist()
+        labels = kept if clusters is None else [clusters[i] for i in kept]
+        found = _of_same_problems([columns[i] for i in members], kept, labels, level)
+        for i, interval, band in zip(members, *found, strict=True):
+            intervals[i], bands[i] = interval and replace(interval, kind=kind), band
+    return intervals, bands
+
+
+def _of_same_problems(
+    columns: Sequence[Column], kept: list[int], labels: Sequence[Hashable], level: float
+) -> tuple[list[Interval | None], list[Interval | None]]:
+    """The same of columns that share their resamples, being defined on the same problems."""
     none: list[Interval | None] = [None] * len(columns)
-    if not columns:
-        return none, none
-    pairs = np.array([column.pairs for column in columns])
-    if clusters is not None:
-        pairs = by_cluster(pairs, clusters)
+    pairs = by_cluster(np.array([column.pairs[:, kept] for column in columns]), labels)
     if pairs.shape[-1] < 2:
         return none, none
     shares = [column.is_mean_share for column in columns]
     resampled = Resampled.values(*np.moveaxis(pairs, 1, 0), shares=shares, rng=np.random.default_rng(SEED))
-    bands = curve_bands(resampled, [column.curve for column in columns], level)
     units = [column.unit for column in columns]
     found = zip(resampled.intervals(level), resampled.errors == 0, pairs, units, strict=True)
-    own = [_settled(*each) for each in found]
+    bands = curve_bands(resampled, [column.curve for column in columns], level)
     return (
-        [interval and replace(interval, kind=kind) for interval in own],
+        [_settled(*each) for each in found],
         [_possible(band, unit) for band, unit in zip(bands, units, strict=True)],
     )
 

@@ -42,10 +42,11 @@ _FILES = (
 _OUTSIDE = "Outside the family, so unadjusted: one in 20 of these errs where there is no difference."
 _TEST = (
     "p: how often a difference as large as the observed one would come about if there were none (two-sided; "
-    "sign-flip test over problems, for arms Student's t over seeds and problems). Better, worse, higher or "
-    f"lower is said where p < {ALPHA:g}, in the family after Holm's adjustment: the chance that it calls "
-    "anything different that is not is then at most 5 %. What is outside the family is there to explore, and "
-    "says unadjusted. The intervals are not adjusted: one may exclude 0 where the test does not tell apart."
+    "sign-flip test over problems, or over what draws them together; for arms Student's t over seeds and "
+    f"problems). Better, worse, higher or lower is said where p < {ALPHA:g}, in a family after Holm's "
+    "adjustment: the chance that anything in it is called different that is not is then at most 5 %. "
+    "Checkpoints are one family and arms another. What is outside is there to explore, and says unadjusted. "
+    "The intervals are not adjusted: one may exclude 0 where the test does not tell apart."
 )
 _POWER = (
     "Detectable: the true difference that a single test at 5 % finds with 80 % power, given the spread seen "

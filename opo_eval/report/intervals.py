@@ -10,6 +10,8 @@ from opo_eval.report.views import BenchmarkView, family, rows_of, shown_metrics
 Shown = list[tuple[MetricTable, MetricRow]]
 """The numbers over all problems that tables show."""
 
+_FEWEST_FOR_BANDS = 10
+
 
 def interval_sentences(views: Sequence[BenchmarkView]) -> Iterator[str]:
     """One for each kind of interval that the report has."""
@@ -39,8 +41,11 @@ def _shown(view: BenchmarkView) -> Shown:
 def _over_problems(shown: Shown, of_differences: Iterable[Interval | None]) -> str:
     label = interval_label([*(row.interval for _, row in shown), *of_differences])
     if label is None:
-        return "No number has an interval over problems like these: that takes two problems or more."
-    absent = _absent(len(shown), [(row, _why_not_like_these(row)) for _, row in shown])
+        return (
+            "No number has an interval over problems like these: that takes two problems, or clusters of "
+            "them, or more."
+        )
+    absent = _absent(len(shown), [(row, _why_not_like_these(table, row)) for table, row in shown])
     return (
         f"{label}, in brackets wherever nothing else is said: where the number would lie with "
         f"other problems of this kind. {absent} Digits go as far as the interval justifies."
@@ -49,8 +54,8 @@ def _over_problems(shown: Shown, of_differences: Iterable[Interval | None]) -> s
 
 def _over_k(label: str, shown: Shown) -> str:
     curves = {row.family for _, row in shown if row.band}
-    points = [row for _, row in shown if row.family in curves]
-    lacking = [(row, "all problems are alike" if row.band is None else None) for row in points]
+    points = [(table, row) for table, row in shown if row.family in curves]
+    lacking = [(row, _why_no_band(table, row)) for table, row in points]
     return (
         f"{label}: a band that holds the whole curve over k, so that its points may be read "
         f"together. {_absent(len(points), lacking, 'points of curves')}"
@@ -60,10 +65,20 @@ def _over_k(label: str, shown: Shown) -> str:
 # --- which numbers lack one -------------------------------------------------------------------------
 
 
-def _why_not_like_these(row: MetricRow) -> str | None:
+def _why_not_like_these(table: MetricTable, row: MetricRow) -> str | None:
     if row.interval:
         return None
-    return "they are defined on one problem only" if row.n_problems < 2 else "all problems are alike"
+    if row.n_problems < 2:
+        return "they are defined on one problem only"
+    return "all problems are alike" + (f", or of one {table.cluster}" if table.cluster else "")
+
+
+def _why_no_band(table: MetricTable, row: MetricRow) -> str | None:
+    if row.band:
+        return None
+    if len(set(table.clusters or table.problem_ids)) < _FEWEST_FOR_BANDS:
+        return f"that takes {_FEWEST_FOR_BANDS} problems, or clusters of them, or more"
+    return "all problems are alike"
 
 
 def _why_not_these(table: MetricTable, row: MetricRow, giving: set[str]) -> str | None:

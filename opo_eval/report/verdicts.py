@@ -86,7 +86,7 @@ def claim(row: Comparison, names: Names) -> str:
     a, b, word = names[row.a], names[row.b], reading(row)
     if word == NOT_TESTED:
         apart = f"{b} and {a} differ by {_amount(row)} on {row.metric}"
-        return f"{apart}, which is not tested: that takes two problems or more"
+        return f"{apart}, which is not tested: problems, or clusters of them, are too few or do not vary"
     if word == NOT_DISTINGUISHABLE:
         return f"{b} is {word} from {a} on {row.metric}: difference {_amount(row)}, {_evidence(row)}"
     return f"{b} is {direction(row)} than {a} on {row.metric} by {_amount(row)}, {_evidence(row)}"

@@ -20,7 +20,13 @@ from opo_eval.stats.bootstrap import (
     paired_difference,
     paired_differences,
 )
-from opo_eval.stats.paired import holm, minimum_detectable_effect, problems_needed, sign_flip_test
+from opo_eval.stats.paired import (
+    FEWEST_TO_REJECT,
+    holm,
+    minimum_detectable_effect,
+    problems_needed,
+    sign_flip_test,
+)
 from opo_eval.stats.ratios import Floats, by_cluster, ratio
 from opo_eval.stats.sampling import (
     THESE_PROBLEMS,
@@ -30,6 +36,7 @@ from opo_eval.stats.sampling import (
 )
 
 __all__ = [
+    "FEWEST_TO_REJECT",
     "N_RESAMPLES",
     "PROBLEMS_LIKE_THESE",
     "SEEDS_AND_PROBLEMS",

@@ -31,7 +31,7 @@ class ArmDifferences:
     @property
     def deltas(self) -> Floats:
         """b minus a."""
-        return self.values_b - self.values_a
+        return difference(self.values_b, self.values_a, of=np.abs(self.values_a) + np.abs(self.values_b))
 
     def intervals(self, level: float = 0.95) -> list[Interval]:
         """Student's t intervals."""
@@ -42,11 +42,14 @@ class ArmDifferences:
         ]
 
     def p_values(self) -> Floats:
-        """Two-sided, of "the methods do not differ"; 1 where nothing differs at all."""
+        """Two-sided, of "the methods do not differ"; 1 where nothing differs at all.
+
+        NaN where the arms differ and neither seeds nor problems vary: there is nothing to judge that by.
+        """
         still = self.errors == 0
         t = self.deltas / np.where(still, 1.0, self.errors)
         p = t_two_sided_p(t, np.where(still, 1.0, self.degrees_of_freedom))
-        return np.where(still, np.where(self.deltas == 0, 1.0, 0.0), p)
+        return np.where(still, np.where(self.deltas == 0, 1.0, np.nan), p)
 
     def minimum_detectable_effects(self, *, power: float = 0.8, level: float = 0.95) -> Floats:
         """The true difference that as many seeds and problems would tell from 0 with the given power."""

@@ -18,6 +18,8 @@ from opo_eval.stats.ratios import (
 )
 from opo_eval.stats.student import t_quantile
 
+FEWEST_TO_REJECT = 6
+"""Problems: of 5, two of the 2^5 swaps are as large as any difference can be, and 2 / 2^5 is above 5 %."""
 _BLOCK_CELLS = 4_000_000
 _COUNTED_UP_TO = 1e9
 """Problems needed: beyond, one more or less is not looked for."""

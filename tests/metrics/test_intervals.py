@@ -151,3 +151,20 @@ def test_rows_are_the_same_each_time() -> None:
         column(rng(13).uniform(size=30), curve=1),
     ]
     assert row_intervals(columns) == row_intervals(columns)
+
+
+def test_problems_without_the_metric_do_not_count_as_seen() -> None:
+    """Three values are three, however many problems the metric is undefined on."""
+    values, den = np.zeros(30), np.zeros(30)
+    values[:3], den[:3] = (40, 50, 60), 1
+    found = only(row_intervals([column(values, den, unit=Unit.TOKENS)])).like_these
+    expected = scipy_stats.t.interval(0.95, 2, 50, scipy_stats.sem([40, 50, 60]))
+    assert bounds(found) == pytest.approx(expected)
+
+
+def test_columns_on_other_problems_have_the_intervals_that_they_have_alone() -> None:
+    whole, some = rng(20).uniform(1, 9, size=30), rng(21).integers(2, size=30)
+    columns = [column(whole, unit=Unit.TOKENS), column(whole * some, some, unit=Unit.TOKENS)]
+    together = row_intervals(columns)
+    alone = [only(row_intervals([each])) for each in columns]
+    assert together == alone

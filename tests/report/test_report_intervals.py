@@ -37,7 +37,8 @@ def test_each_kind_says_which_question_it_answers_and_who_lacks_it() -> None:
         "samples of a problem are alike (rep_5)."
     )
     assert band.startswith("95 % over problems like these, all k at once: a band that holds the whole curve")
-    assert band.endswith("1 of 2 points of curves have none: 1 because all problems are alike (pass@k).")
+    few = "that takes 10 problems, or clusters of them, or more (pass@k)."
+    assert band.endswith(f"1 of 2 points of curves have none: 1 because {few}")
 
 
 def test_where_all_have_one_it_is_said() -> None:
@@ -47,7 +48,10 @@ def test_where_all_have_one_it_is_said() -> None:
 
 def test_one_problem_has_none_and_one_sample_none_over_these_problems() -> None:
     (said,) = _said(table("early", {"pass@1": (0.5,)}))
-    assert said == "No number has an interval over problems like these: that takes two problems or more."
+    assert said == (
+        "No number has an interval over problems like these: that takes two problems, or clusters of them, "
+        "or more."
+    )
     lone = row("pass@1", (0.5, 0.4, 0.6)), row("rep_5", (0.1, 0.0, 0.2), interval_these=THESE)
     stats = tuple(statistics(metric, 0.5) for metric in ("pass@1", "rep_5"))
     _, these = _said(table("early", {}, rows=lone, statistics=stats, n=1))

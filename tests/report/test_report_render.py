@@ -284,7 +284,7 @@ def test_one_problem_has_numbers_and_no_intervals(tmp_path: Path) -> None:
     text = _page(tmp_path, compared(tables, [comparison("pass@1", (0.0,))]))
     assert "No number has an interval" in text
     assert "| pass@1 | % | 50.0 | 50.0 |" in text and "| not tested |" in text
-    assert "which is not tested: that takes two problems or more." in text
+    assert "which is not tested: problems, or clusters of them, are too few or do not vary." in text
 
 
 def test_several_benchmarks_with_odd_names_have_their_own_files(tmp_path: Path) -> None:

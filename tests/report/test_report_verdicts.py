@@ -71,8 +71,8 @@ def test_outside_any_family_it_says_unadjusted() -> None:
 def test_one_problem_gives_no_verdict() -> None:
     row = comparison("pass@1", (0.5,), mde80=None, problems_needed=None)
     assert _said(row) == (
-        "late and early differ by +50.0 points on pass@1, which is not tested: that takes two problems or "
-        "more."
+        "late and early differ by +50.0 points on pass@1, which is not tested: problems, or clusters of "
+        "them, are too few or do not vary."
     )
 
 

@@ -164,3 +164,12 @@ def test_other_problems_and_a_single_one_are_refused() -> None:
         arm_differences(unweighted(np.ones((2, 5))), unweighted(np.ones((2, 6))))
     with pytest.raises(InputError, match="the same 2 problems or more, not 1"):
         arm_differences(unweighted(np.ones((2, 1))), unweighted(np.ones((2, 1))))
+
+
+def test_without_any_spread_there_is_no_p_value_and_rounding_is_no_difference() -> None:
+    ones, zeros = np.ones((2, 1, 3)), np.zeros((2, 1, 3))
+    assert np.isnan(arm_differences((zeros, ones), (ones, ones)).p_values()).all()
+    tenth = arm_differences(
+        (np.full((3, 1, 4), 0.1), np.ones((3, 1, 4))), (np.full((2, 1, 4), 0.1), np.ones((2, 1, 4)))
+    )
+    assert tenth.deltas.tolist() == [0.0] and tenth.p_values().tolist() == [1.0]
