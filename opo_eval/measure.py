@@ -57,11 +57,17 @@ def measure_all(
     at_once = min(workers or os.cpu_count() or 1, len(runs))
     # Runs that are measured at once would write their progress over one another.
     own = partial(measure_run, options=options, only=only, quiet=quiet or at_once > 1)
-    tables = run_all([partial(own, run) for run in runs], workers=at_once)
+    tables = run_all([partial(own, run) for run in runs], workers=at_once, costs=list(map(_n_bytes, runs)))
     with Progress(
         "measured", len(runs), unit="runs", quiet=quiet or at_once < 2, after_s=_SHORT_S
     ) as progress:
         yield from progress.watch(tables)
+
+
+def _n_bytes(run: RunDir | RunIndex) -> int:
+    """Of the samples: how long it takes to measure them."""
+    samples = (run if isinstance(run, RunDir) else run.run).path / "samples.jsonl"
+    return samples.stat().st_size if samples.exists() else 0
 
 
 def measure_run(

@@ -17,9 +17,12 @@ Result = TypeVar("Result")
 _START = "fork" if sys.platform == "linux" else "spawn"
 
 
-def run_all(tasks: Sequence[Callable[[], Result]], *, workers: int | None = 1) -> Iterator[Result]:
+def run_all(
+    tasks: Sequence[Callable[[], Result]], *, workers: int | None = 1, costs: Sequence[float] | None = None
+) -> Iterator[Result]:
     """Yield the result of every task, in the order of the tasks, with so many at once; None: all processors.
 
+    costs: of each task, in any unit; the dearest are begun first, so that none is left to run alone.
     Several workers are processes of their own, so tasks and results have to be picklable, and what a task
     raises is raised here. An interruption ends the workers at once. Raises EngineError where one is killed.
     """
@@ -30,8 +33,9 @@ def run_all(tasks: Sequence[Callable[[], Result]], *, workers: int | None = 1) -
     context, others = multiprocessing.get_context(_START), set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
     try:
-        futures = [executor.submit(task) for task in tasks]
-        yield from (future.result() for future in futures)
+        dearest_first = sorted(range(len(tasks)), key=lambda i: -costs[i] if costs else i)
+        futures = {i: executor.submit(tasks[i]) for i in dearest_first}
+        yield from (futures[i].result() for i in range(len(tasks)))
     except BrokenProcessPool:
         raise EngineError(
             "a worker process was killed, most likely for want of memory: give --measure-workers 1 to do one "

@@ -36,6 +36,9 @@ def touch_after_long(path: Path) -> int:
 @pytest.mark.parametrize("workers", [1, 2, None])
 def test_results_come_in_the_order_of_the_tasks(workers: int | None) -> None:
     assert list(run_all([partial(square, i) for i in range(5)], workers=workers)) == [0, 1, 4, 9, 16]
+    assert list(run_all([partial(square, i) for i in range(5)], workers=workers, costs=range(5))) == [
+        0, 1, 4, 9, 16
+    ]  # fmt: skip
     assert list(run_all([], workers=workers)) == []
 
 
