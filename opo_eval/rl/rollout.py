@@ -96,7 +96,7 @@ def roll_out(
 def rows_of(
     rollout: Rollout,
     episodes: Sequence[Episode],
-    prompt_ids: Callable[[Request], list[int]],
+    prompt_ids: Callable[[Problem], list[int]],
     mini_batches: Sequence[Sequence[int]],
     aggregation: Aggregation,
 ) -> list[Row]:
@@ -104,8 +104,7 @@ def rows_of(
 
     Raises OpoEvalError for a mini-batch of which no response could be scored.
     """
-    firsts = rollout.generations[:: rollout.group_size]
-    prompts = {first.request.problem.id: tuple(prompt_ids(first.request)) for first in firsts}
+    prompts = {problem.id: tuple(prompt_ids(problem)) for problem in rollout.problems}
     rows = [_row(g, episode, prompts) for g, episode in zip(rollout.generations, episodes, strict=True)]
     for places in mini_batches:
         scored = [place for place in places if not np.isnan(episodes[place].reward)]

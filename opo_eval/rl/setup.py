@@ -12,7 +12,7 @@ from opo_eval.rl.config import TrainConfig
 from opo_eval.rl.data import TrainingData
 from opo_eval.rl.policy import Policy
 from opo_eval.samplers.checkpoints import chosen_device, load_checkpoint, model_sha256
-from opo_eval.samplers.hf import DTYPES, HFSampler
+from opo_eval.samplers.hf import HFSampler
 from opo_eval.scoring import check_head
 
 
@@ -21,12 +21,12 @@ def make_policy(config: TrainConfig) -> tuple[Policy, Any]:
 
     Raises EngineError for a checkpoint that cannot be loaded or an architecture that cannot be scored.
     """
-    model, tokenizer = load_checkpoint(config.model, torch.float32, chosen_device(config.device))
+    model, tokenizer = load_checkpoint(config.model, "float32", chosen_device(config.device))
     check_head(model)
     policy = Policy(
         model,
         temperature=config.temperature,
-        dtype=DTYPES[config.dtype],
+        dtype=getattr(torch, config.dtype),
         keep_start=config.kl_every > 0 or config.settled().kl_coefficient > 0,
         gradient_checkpointing=config.gradient_checkpointing,
     )

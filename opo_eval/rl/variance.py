@@ -19,9 +19,9 @@ from opo_eval.errors import InputError, UsageError
 from opo_eval.progress import Progress
 from opo_eval.records import Group, RunSettings, Sample, SamplingSettings
 from opo_eval.rl.gradients import DIMENSIONS, PRODUCTS, Products, projection_error
-from opo_eval.samplers.base import Request
 from opo_eval.samplers.checkpoints import chosen_device, load, model_sha256
-from opo_eval.samplers.hf import DTYPES, HFSampler
+from opo_eval.samplers.options import DTYPES
+from opo_eval.samplers.prompts import Prompter
 from opo_eval.store import Appender, RecordFile, RunDir, RunIndex
 from opo_eval.wording import listed
 
@@ -153,7 +153,7 @@ def _load(settings: RunSettings, options: GradientOptions) -> tuple[Any, Any]:
             f"{path} is not the checkpoint that the run was sampled from (its files have changed): sample "
             "again into a new directory"
         )
-    return load(path, DTYPES[options.dtype], chosen_device(options.device))
+    return load(path, options.dtype, chosen_device(options.device))
 
 
 def _estimator(
@@ -182,15 +182,14 @@ def _prompts(model: Any, tokenizer: Any, settings: RunSettings) -> Callable[[Gro
         raise UsageError(
             "the run does not say how its problems were put: sample the checkpoint with opo_eval"
         )
-    sampler = HFSampler.of_model(
-        model,
+    prompter = Prompter(
         tokenizer,
         template=prompting.template,
         system=prompting.system,
         response_prefix=prompting.response_prefix,
         chat=prompting.chat_template_sha256 is not None,
     )
-    return lambda group: sampler.prompt_ids(Request(problem=group.problem, index=0, seed=0))
+    return lambda group: prompter.ids(group.problem)
 
 
 def _refuse_short(index: RunIndex, n: int) -> None:

@@ -1,15 +1,18 @@
 """Loading a checkpoint with transformers, and telling two of them apart."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from opo_eval.errors import EngineError
+from opo_eval.samplers.options import DTYPES
 
 transformers_logging.disable_progress_bar()
 
@@ -23,22 +26,38 @@ def chosen_device(device: str | None) -> str:
     return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_checkpoint(checkpoint: str, dtype: torch.dtype, device: str) -> tuple[Any, Any]:
+def chosen_dtype(checkpoint: str, dtype: str | None, device: str) -> str:
+    """The number type that was asked for, or else float32 on a CPU and the checkpoint's own elsewhere.
+
+    Raises EngineError where there is no checkpoint.
+    """
+    if dtype or device == "cpu":
+        return dtype or "float32"
+    own = str(load_config(checkpoint).dtype).removeprefix("torch.")
+    return own if own in DTYPES else "float32"
+
+
+def load_config(checkpoint: str) -> Any:
+    """Configuration of a checkpoint directory or hub name; EngineError where there is none."""
+    with _explained(checkpoint, ""):
+        return AutoConfig.from_pretrained(checkpoint)
+
+
+def load_tokenizer(checkpoint: str) -> Any:
+    """Tokenizer of a checkpoint directory or hub name; EngineError where there is none."""
+    with _explained(checkpoint, ""):
+        return AutoTokenizer.from_pretrained(checkpoint)
+
+
+def load_checkpoint(checkpoint: str, dtype: str, device: str) -> tuple[Any, Any]:
     """Model and tokenizer of a checkpoint directory or hub name.
 
     Raises EngineError where there is none or it cannot be loaded.
     """
-    _refuse_no_checkpoint(checkpoint)
-    try:
+    with _explained(checkpoint, f" on {device}"):
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype)
         return model.to(device).eval(), tokenizer
-    except Exception as error:  # of whatever kind: the library raises its own, torch's and safetensors'
-        reason = str(error).split("\n")[0] or type(error).__name__
-        raise EngineError(
-            f"{checkpoint} cannot be loaded as a checkpoint on {device}: {reason}; check that config.json, "
-            "the weights and the tokenizer are whole"
-        ) from None
 
 
 load = lru_cache(maxsize=1)(load_checkpoint)
@@ -63,6 +82,19 @@ def model_sha256(checkpoint: str) -> str | None:
                 file.seek(offset)
                 digest.update(file.read(_PIECE))
     return digest.hexdigest()
+
+
+@contextmanager
+def _explained(checkpoint: str, where: str) -> Iterator[None]:
+    _refuse_no_checkpoint(checkpoint)
+    try:
+        yield
+    except Exception as error:  # of whatever kind: the library raises its own, torch's and safetensors'
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise EngineError(
+            f"{checkpoint} cannot be loaded as a checkpoint{where}: {reason}; check that config.json, "
+            "the weights and the tokenizer are whole"
+        ) from None
 
 
 def _refuse_no_checkpoint(checkpoint: str) -> None:

@@ -5,98 +5,70 @@ depend on which others share its batch, nor on when a run was interrupted (but f
 precision may tip a token).
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import groupby, islice
-from typing import Any, TypedDict, Unpack
+from itertools import groupby
+from typing import Any, Unpack
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from opo_eval.errors import EngineError, UsageError
-from opo_eval.problems import make_prompting, render
 from opo_eval.records import Finish, Problem, Prompting, SamplingSettings
 from opo_eval.samplers.base import Generation, Request
-from opo_eval.samplers.checkpoints import chosen_device, load, model_sha256
+from opo_eval.samplers.checkpoints import chosen_device, chosen_dtype, load, model_sha256
 from opo_eval.samplers.decode import Decoded, decode
 from opo_eval.samplers.draw import OwnNumbers
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-_ALLOWED = {
-    "temperature": (lambda value: 0 <= value < float("inf"), "0 or more"),
-    "top_p": (lambda value: 0 < value <= 1, "more than 0 and at most 1"),
-    "top_k": (lambda value: value >= 0, "0 (all tokens) or more"),
-    "max_tokens": (lambda value: value >= 1, "at least 1"),
-    "batch_size": (lambda value: value >= 1, "at least 1"),
-    "dtype": (lambda value: value in DTYPES, f"one of {', '.join(DTYPES)}"),
-}
+from opo_eval.samplers.options import DRAW_DEFAULTS, DrawOptions, PromptOptions, check_range
+from opo_eval.samplers.prompts import Prompter, room_for
 
 
-class SamplerOptions(TypedDict, total=False):
-    """How an HFSampler prompts and draws, beside its template."""
+class SamplerOptions(PromptOptions, DrawOptions, total=False):
+    """How an HFSampler prompts, draws and fills its batches."""
 
-    system: str | None
-    """System message, for a tokenizer with a chat template; default None."""
-    response_prefix: str
-    """Text that the response is made to begin with; default empty."""
-    chat: bool
-    """Whether to put prompts through the tokenizer's chat template where it has one; default True."""
-    temperature: float
-    """0 decodes greedily; default 1."""
-    top_p: float
-    """1, the default: all tokens."""
-    top_k: int
-    """0, the default: all tokens."""
-    max_tokens: int
-    """Longest response; default 512."""
-    base_seed: int
-    """Recorded with the run: requests come with seeds of their own; default 0."""
     batch_size: int
-    """Responses drawn together; default 64."""
+    """Most responses drawn together; default 64."""
+    batch_tokens: int
+    """Most tokens, prompts and room for responses, that a batch may come to; default 262,144. A batch that
+    runs out of memory is halved, and later ones are made as small."""
 
 
 class HFSampler:
     """A causal language model of transformers as an engine.
 
-    Built from a checkpoint directory or hub name, or by `of_model` around a model in memory. template:
-    name or text of the prompt template. Raises EngineError for a checkpoint that cannot be loaded,
-    UsageError for settings out of range.
+    Built from a checkpoint directory or hub name, or by `of_model` around a model in memory. Raises
+    EngineError for a checkpoint that cannot be loaded, UsageError for settings out of range.
     """
 
     def __init__(
         self,
         checkpoint: str,
         *,
-        template: str,
-        dtype: str = "float32",
+        dtype: str | None = None,
         device: str | None = None,
         **options: Unpack[SamplerOptions],
     ) -> None:
-        _check_range(dtype=dtype, **options)  # before gigabytes are read
-        model, tokenizer = load(checkpoint, DTYPES[dtype], chosen_device(device))
-        self._begin(model, tokenizer, model_sha256(checkpoint), template=template, **options)
+        check_range(dtype=dtype, **options)  # before gigabytes are read
+        device = chosen_device(device)
+        model, tokenizer = load(checkpoint, chosen_dtype(checkpoint, dtype, device), device)
+        self._begin(model, tokenizer, model_sha256(checkpoint), **options)
 
     @classmethod
     def of_model(
-        cls,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        template: str,
-        **options: Unpack[SamplerOptions],
+        cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **options: Unpack[SamplerOptions]
     ) -> "HFSampler":
         """An engine around a policy in memory, whose weights may change between calls of `generate`.
 
         Device and number type are the model's. Its weights have no hash, its modules' training mode is
         restored after each batch and no gradient is recorded. UsageError for a wrapper around a model.
         """
-        _check_range(**options)
+        check_range(**options)
         if not isinstance(model, PreTrainedModel):
             raise UsageError(
                 f"a {type(model).__name__} is no transformers model: give the model that it wraps"
             )
         sampler = cls.__new__(cls)
-        sampler._begin(model, tokenizer, None, template=template, **options)
+        sampler._begin(model, tokenizer, None, **options)
         return sampler
 
     def _begin(
@@ -105,37 +77,16 @@ class HFSampler:
         tokenizer: PreTrainedTokenizerBase,
         sha256: str | None,
         *,
-        template: str,
-        system: str | None = None,
-        response_prefix: str = "",
-        chat: bool = True,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        max_tokens: int = 512,
-        base_seed: int = 0,
         batch_size: int = 64,
+        batch_tokens: int = 2**18,
+        **options: Any,
     ) -> None:
-        self._model, self._tokenizer, self.batch_size = model, tokenizer, batch_size
-        self._uses_chat = chat and tokenizer.chat_template is not None
-        if system and not self._uses_chat:
-            raise UsageError(
-                f"{tokenizer.name_or_path or 'the tokenizer'} has no chat template for a system message: put "
-                "it in the template"
-            )
-        self._prompting = make_prompting(
-            template,
-            system=system,
-            response_prefix=response_prefix,
-            chat_template=tokenizer.chat_template if self._uses_chat else None,
-        )
+        self._model, self._tokenizer = model, tokenizer
+        self.batch_size, self.batch_tokens = batch_size, batch_tokens
+        self._prompter = Prompter(tokenizer, **_some(options, PromptOptions))
         self._settings = SamplingSettings(
             engine="hf",
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            max_tokens=max_tokens,
-            base_seed=base_seed,
+            **{**DRAW_DEFAULTS, **_some(options, DrawOptions)},
             dtype=str(model.dtype).removeprefix("torch."),
             model_sha256=sha256,
         )
@@ -143,7 +94,7 @@ class HFSampler:
     @property
     def prompting(self) -> Prompting:
         """Template and chat template in use."""
-        return self._prompting
+        return self._prompter.prompting
 
     @property
     def settings(self) -> SamplingSettings:
@@ -155,39 +106,60 @@ class HFSampler:
         """Where the model is."""
         return str(self._model.device)
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
-        """Yield generations batch by batch, longest prompts first so that a batch pads little."""
-        asked = {request.problem.id: request for request in requests}
-        prompts = {problem_id: self.prompt_ids(request) for problem_id, request in asked.items()}
-        ordered = sorted(requests, key=lambda request: -len(prompts[request.problem.id]))
-        # Only responses with equal room share a batch: a long prompt must not shorten another's response.
-        for room, alike in groupby(ordered, lambda request: self._room(prompts[request.problem.id], request)):
-            while batch := list(islice(alike, self.batch_size)):
-                yield from self._generate_batch(batch, [prompts[r.problem.id] for r in batch], room)
-
     def prompt_text(self, problem: Problem) -> str:
         """All that the model reads before it answers."""
-        text = render(self._prompting, problem)
-        if self._uses_chat:
-            system = [{"role": "system", "content": self._prompting.system}] if self._prompting.system else []
-            text = self._tokenizer.apply_chat_template(
-                [*system, {"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
-            )
-        return text + self._prompting.response_prefix
+        return self._prompter.text(problem)
 
-    def prompt_ids(self, request: Request) -> list[int]:
+    def prompt_ids(self, problem: Problem) -> list[int]:
         """Token ids of the whole prompt; special tokens are added exactly once."""
-        # A chat template has written the special tokens: the tokenizer must not add them again.
-        text, bare = self.prompt_text(request.problem), not self._uses_chat
-        return self._tokenizer(text, add_special_tokens=bare)["input_ids"]
+        return self._prompter.ids(problem)
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
+        """Yield generations batch by batch, longest prompts first so that a batch pads little."""
+        asked = {request.problem.id: request.problem for request in requests}
+        prompts = {problem.id: self.prompt_ids(problem) for problem in asked.values()}
+        rooms = {problem.id: self._room(problem, prompts[problem.id]) for problem in asked.values()}
+        ordered = sorted(requests, key=lambda request: -len(prompts[request.problem.id]))
+        # Only responses with equal room share a batch: a long prompt must not shorten another's response.
+        for room, alike in groupby(ordered, lambda request: rooms[request.problem.id]):
+            yield from self._in_batches(deque(alike), prompts, room)
+
+    def _in_batches(
+        self, waiting: deque[Request], prompts: dict[str, list[int]], room: int
+    ) -> Iterator[Generation]:
+        while waiting:
+            width = len(prompts[waiting[0].problem.id]) + room
+            size = min(self.batch_size, max(1, self.batch_tokens // width), len(waiting))
+            batch = [waiting.popleft() for _ in range(size)]
+            try:
+                drawn = self._generate_batch(batch, [prompts[r.problem.id] for r in batch], room)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                drawn = []
+            if not drawn:
+                # Outside the handler, whose traceback would keep the failed batch's tensors alive.
+                self._halve(batch, width)
+                waiting.extendleft(reversed(batch))
+            yield from drawn
+
+    def _halve(self, batch: Sequence[Request], width: int) -> None:
+        if len(batch) == 1:
+            raise EngineError(
+                f"one response of problem {batch[0].problem.source_id} with {width} tokens, its prompt "
+                f"included, does not fit into the memory of {self.device}: lower max_tokens, or take a "
+                "smaller dtype or another device"
+            )
+        self.batch_tokens = len(batch) // 2 * width
+        if self._model.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _generate_batch(
         self, batch: Sequence[Request], prompts: list[list[int]], room: int
-    ) -> Iterator[Generation]:
+    ) -> list[Generation]:
         numbers = OwnNumbers([request.seed for request in batch], room, self._settings, self._model.device)
         rows = decode(self._model, prompts, numbers.draw, max_new_tokens=room, end_ids=self._end_ids)
-        for request, row in zip(batch, rows, strict=True):
-            yield self._generation(request, row)
+        return [self._generation(request, row) for request, row in zip(batch, rows, strict=True)]
 
     def _generation(self, request: Request, row: Decoded) -> Generation:
         return Generation(
@@ -204,19 +176,15 @@ class HFSampler:
         ends = self._model.generation_config.eos_token_id
         return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
-    def _room(self, prompt: list[int], request: Request) -> int:
+    def _room(self, problem: Problem, prompt: list[int]) -> int:
         window = getattr(self._model.config, "max_position_embeddings", None)
-        room = min(self._settings.max_tokens, window - len(prompt) if window else self._settings.max_tokens)
-        if room < 1:
-            raise EngineError(
-                f"the prompt of problem {request.problem.source_id} has {len(prompt)} tokens and the model "
-                f"takes {window}: choose a shorter template or another model"
-            )
-        return room
+        return room_for(problem, len(prompt), max_tokens=self._settings.max_tokens, window=window)
 
 
-def _check_range(**options: Any) -> None:
-    for name, value in options.items():
-        fits, allowed = _ALLOWED.get(name, (lambda _: True, ""))
-        if not fits(value):
-            raise UsageError(f"{name} cannot be {value!r}: it has to be {allowed}")
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch could not get memory, on a GPU or from the operating system."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _some(options: dict[str, Any], kind: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in kind.__annotations__}

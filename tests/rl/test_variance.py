@@ -12,7 +12,7 @@ from opo_eval.records import Checkpoint, Think
 from opo_eval.rl import variance
 from opo_eval.rl.gradients import PRODUCTS, exact_products
 from opo_eval.rl.variance import GradientOptions, ScoreProducts, measure_products, relative_error
-from opo_eval.samplers import Request, make_sampler, sample_run
+from opo_eval.samplers import make_sampler, sample_run
 from opo_eval.samplers.checkpoints import load
 from opo_eval.store import RunDir
 from opo_eval.tiny import checkpoint_path
@@ -43,10 +43,10 @@ def test_products_are_those_of_the_drawn_tokens_after_their_prompt(run: RunDir) 
     found = measure_products(run, N, quiet=True)
     assert list(found) == [problem.id for problem in PROBLEMS]
     sampler = make_sampler("hf", str(checkpoint_path("early")), template="tiny")
-    model, _ = load(str(checkpoint_path("early")), next(iter(sampler._model.parameters())).dtype, "cpu")
+    model, _ = load(str(checkpoint_path("early")), "float32", "cpu")
     for group in run.groups():
         tokens = [graded.sample.token_ids for graded in group.samples]
-        prompt = sampler.prompt_ids(Request(problem=group.problem, index=0, seed=0))
+        prompt = sampler.prompt_ids(group.problem)
         expected = exact_products(model, prompt, tokens, temperature=0.8)
         of = found[group.problem.id]
         np.testing.assert_allclose(of.matrix(), expected, rtol=1e-6)

@@ -33,7 +33,7 @@ def test_it_draws_what_its_checkpoint_draws(policy: tuple) -> None:
     assert own.prompting == loaded.prompting
     assert own.settings.model_sha256 is None and loaded.settings.model_sha256 is not None
     assert own.settings.dtype == "float32" and own.device == "cpu"
-    assert own.prompt_ids(REQUESTS[0]) == loaded.prompt_ids(REQUESTS[0])
+    assert own.prompt_ids(REQUESTS[0].problem) == loaded.prompt_ids(REQUESTS[0].problem)
     assert policy[0].training
 
 

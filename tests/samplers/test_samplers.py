@@ -130,14 +130,14 @@ def test_a_response_does_not_depend_on_its_batch(stories: HFSampler) -> None:
 def test_greedy_is_what_transformers_generates(data_dir: Path) -> None:
     sampler = HFSampler(str(data_dir / "tiny_lm_stories260k"), template="plain", max_tokens=24, temperature=0)
     for generation in sampler.generate(plan_requests(STORIES, 1, 0)):
-        ids = torch.tensor([sampler.prompt_ids(generation.request)])
+        ids = torch.tensor([sampler.prompt_ids(generation.request.problem)])
         with torch.no_grad():
             plain = sampler._model.generate(ids, do_sample=False, max_new_tokens=24)
         assert list(generation.token_ids or ()) == plain[0, ids.shape[1] :].tolist()
 
 
 def test_the_special_tokens_are_there_once(stories: HFSampler) -> None:
-    ids = stories.prompt_ids(plan_requests(STORIES[:1], 1, 0)[0])
+    ids = stories.prompt_ids(STORIES[0])
     assert ids == stories._tokenizer("Once upon a time")["input_ids"]
     assert ids.count(stories._tokenizer.bos_token_id) <= 1
 
@@ -151,7 +151,7 @@ def test_a_chat_template_is_applied_once_and_recorded(tmp_path: Path, data_dir: 
     (folder / "chat_template.jinja").write_text(template)
     sampler = HFSampler(str(folder), template="plain", system="be kind", response_prefix=" <think>")
     tokenizer = sampler._tokenizer
-    ids = sampler.prompt_ids(plan_requests(STORIES[:1], 1, 0)[0])
+    ids = sampler.prompt_ids(STORIES[0])
     expected = "[system] be kind[user] Once upon a time [assistant] <think>"
     assert tokenizer.decode(ids, skip_special_tokens=True).strip() == expected
     assert ids.count(tokenizer.bos_token_id) == 1
@@ -189,7 +189,7 @@ def test_a_long_prompt_takes_no_room_from_a_short_one(data_dir: Path) -> None:
     beside = {g.request.problem.source_id: g for g in sampler.generate([short, cut])}
     assert beside[STORIES[0].source_id].token_ids == alone.token_ids and alone.n_tokens > 20
     window = sampler._model.config.max_position_embeddings
-    assert beside["long"].n_tokens == window - len(sampler.prompt_ids(cut)) < 40
+    assert beside["long"].n_tokens == window - len(sampler.prompt_ids(cut.problem)) < 40
     assert beside["long"].finish is Finish.LENGTH
 
 
