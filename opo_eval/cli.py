@@ -53,11 +53,14 @@ class SamplingFlags:
     no_chat: bool = False
     """Leave out the tokenizer's chat template."""
     engine: str = "hf"
-    dtype: str = "float32"
+    dtype: str | None = None
+    """float32, bfloat16 or float16; default: float32 on a CPU, the checkpoint's own on a GPU."""
     device: str | None = None
     """Default: a GPU where there is one."""
     batch_size: int = 64
-    """Responses drawn together."""
+    """Most responses that hf draws together."""
+    batch_tokens: int = 262_144
+    """Most tokens, prompts and room for responses, that a batch of hf may come to."""
 
 
 @dataclass(kw_only=True)
@@ -583,6 +586,7 @@ def _sampler(path: str, benchmark: str, flags: SamplingFlags) -> Any:
         dtype=flags.dtype,
         device=flags.device,
         batch_size=flags.batch_size,
+        batch_tokens=flags.batch_tokens,
     )
 
 
