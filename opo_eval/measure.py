@@ -65,7 +65,7 @@ def measure_all(
 
 def _n_bytes(run: RunDir | RunIndex) -> int:
     """Of the samples: how long it takes to measure them."""
-    samples = (run if isinstance(run, RunDir) else run.run).path / "samples.jsonl"
+    samples = (run if isinstance(run, RunDir) else run.run).samples_path
     return samples.stat().st_size if samples.exists() else 0
 
 

@@ -97,7 +97,7 @@ def _sample(graded: GradedSample) -> str:
     if sample.n_tokens is not None:
         facts.append(f"{sample.n_tokens} tokens")
     left_out = len(sample.text) - _LONGEST_RESPONSE
-    more = f"\n[... {left_out} more characters in samples.jsonl]" if left_out > 0 else ""
+    more = f"\n[... {left_out} more characters in the run]" if left_out > 0 else ""
     return f"--- {visible('; '.join(facts))}\n{visible(sample.text[:_LONGEST_RESPONSE])}{more}"
 
 

@@ -2,13 +2,15 @@
 
     manifest.json    settings and provenance, replaced atomically
     problems.jsonl   the problems as they were asked, written once
-    samples.jsonl    appended as responses arrive, keyed by (problem_id, index)
+    samples.jsonl.zst
+                     appended as responses arrive, keyed by (problem_id, index); compressed (see `frames`),
+                     `zstdcat` prints its lines. A plain samples.jsonl in its place is read and continued
     grades.jsonl     appended as verdicts arrive, keyed by (problem_id, index, grader)
     writer.lock      held by the one process that writes; it holds that process's id
 
-Each JSONL file starts with a line that names its schema version. Appending is one write of whole lines,
-so a killed writer leaves at most a torn last line: it is repaired when the directory is next opened for
-writing, and passed over with a warning by readers.
+The lines of each file start with one that names its schema version. Appending is one write of whole lines
+or frames, so a killed writer leaves at most a torn tail: it is repaired when the directory is next opened
+for writing, and passed over with a warning by readers.
 """
 
 import errno
@@ -22,14 +24,14 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import orjson
 
 from opo_eval.errors import InputError, StoreError
+from opo_eval.frames import FrameLines
 from opo_eval.records import (
     Grade,
     GradedSample,
@@ -49,7 +51,7 @@ _LONGEST_FOLDER_NAME = 120
 
 
 class TornTailWarning(UserWarning):
-    """A last line is incomplete, its writer was killed: readers pass it over, writers cut it off."""
+    """A last write is incomplete, its writer was killed: readers pass it over, writers cut it off."""
 
 
 # --- what the file system refuses -------------------------------------------------------------------
@@ -75,11 +77,63 @@ def _advice(error: OSError) -> str:
 # --- one append-only file ---------------------------------------------------------------------------
 
 
+class PlainLines:
+    """Lines in a text file, the counterpart of `FrameLines`; a place is the byte at which a line begins."""
+
+    remedy = "delete that line and run again"
+    """What to do about a line that should not be there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def pack(self, lines: Iterable[bytes]) -> bytes:
+        """What to append to the file for these lines, each of which ends with a newline."""
+        return b"".join(lines)
+
+    def extent(self) -> tuple[int, int]:
+        """Where the last whole line ends, and the size of the file."""
+        with self.path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            return _end_of_last_line(file, size), size
+
+    def until(self, end: int) -> Iterator[tuple[int, bytes]]:
+        """Yield (place, line) of every line before a byte of the file at which a line ends."""
+        place = 0
+        with self.path.open("rb") as file:
+            while place < end:
+                line = file.readline()
+                yield place, line
+                place += len(line)
+
+    def at(self, places: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield (place, line) of the lines at these places."""
+        with self.path.open("rb") as file:
+            for place in places:
+                file.seek(place)
+                yield place, file.readline()
+
+
+def _end_of_last_line(file: BinaryIO, size: int, block: int = 1 << 16) -> int:
+    end = size
+    while end:
+        start = max(0, end - block)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
 class RecordFile:
-    """An append-only JSONL file of one kind of record, with its schema version in the first line."""
+    """An append-only file of one kind of record, a JSON line each, with its schema version in the first.
+
+    A name that ends in .zst has its lines compressed.
+    """
 
     def __init__(self, path: Path, kind: str, record: type, key: Mapping[str, type]) -> None:
         self.path, self.kind, self.record, self.key = path, kind, record, key
+        self.lines = FrameLines(path) if path.suffix == ".zst" else PlainLines(path)
         """key: the fields, and their types, whose values may occur together only once in the file."""
 
     @property
@@ -97,7 +151,7 @@ class RecordFile:
             yield self._record(place, row)
 
     def places(self) -> dict[tuple[Any, ...], int]:
-        """Where each key's line begins, in bytes, without building records."""
+        """Where each key's line is, without building records; `read_at` takes these places."""
         places: dict[tuple[Any, ...], int] = {}
         for place, row in self._rows():
             key = self._key(place, row)
@@ -107,21 +161,21 @@ class RecordFile:
         return places
 
     def read_at(self, places: Iterable[int]) -> Iterator[Any]:
-        """Yield the records whose lines begin at these places."""
-        with _explained("read", self.path), self.path.open("rb") as lines:
-            for place in places:
-                lines.seek(place)
-                yield self._record(place, self._parse(place, lines.readline()))
+        """Yield the records whose lines are at these places."""
+        with _explained("read", self.path):
+            for place, line in self.lines.at(places):
+                yield self._record(place, self._parse(place, line))
 
     def repair(self) -> str | None:
-        """Cut off a torn last line and say what was cut, or return None where nothing is torn."""
+        """Cut off a torn tail and say what was cut, or return None where nothing is torn."""
         with _explained("repair", self.path):
-            torn = _cut_torn_line(self.path) if self.path.exists() else 0
-        if not torn:
-            return None
+            end, size = self.lines.extent() if self.path.exists() else (0, 0)
+            if end == size:
+                return None
+            os.truncate(self.path, end)
         return (
-            f"{self.path}: the last write was cut off by an interruption; its {torn} bytes are removed "
-            "and that record will be made again"
+            f"{self.path}: the last write was cut off by an interruption; its {size - end} bytes are removed "
+            "and what it held will be made again"
         )
 
     def _record(self, place: int, row: dict[str, Any]) -> Any:
@@ -139,23 +193,18 @@ class RecordFile:
         return tuple(row[name] for name in self.key)
 
     def _rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield (place in bytes, row) of every complete line after the header."""
-        place = 0
-        with _explained("read", self.path), suppress(FileNotFoundError), self.path.open("rb") as lines:
-            for line in lines:
-                if not line.endswith(b"\n"):
-                    warnings.warn(
-                        f"{self._line(place)}: incomplete last line passed over",
-                        TornTailWarning,
-                        stacklevel=3,
-                    )
-                    return
+        """Yield (place, row) of every complete line after the header."""
+        with _explained("read", self.path), suppress(FileNotFoundError):
+            end, size = self.lines.extent()
+            for place, line in self.lines.until(end):
                 row = self._parse(place, line)
                 if place == 0:
                     self._check_header(row)
                 else:
                     yield place, row
-                place += len(line)
+            if end < size:
+                word = f"{self.path}: incomplete last write of {size - end} bytes passed over"
+                warnings.warn(word, TornTailWarning, stacklevel=3)
 
     def _parse(self, place: int, line: bytes) -> dict[str, Any]:
         try:
@@ -175,15 +224,12 @@ class RecordFile:
 
     def _damaged(self, place: int, what: str) -> StoreError:
         return StoreError(
-            f"{self._line(place)} is damaged: {what}; restore the file or delete that line and run again"
+            f"{self.path}:{self._line_number(place)} is damaged: {what}; restore the file or "
+            f"{self.lines.remedy}"
         )
 
-    def _line(self, place: int) -> str:
-        """The file and the number of the line that begins there."""
-        with self.path.open("rb") as lines:
-            ends = accumulate(map(len, lines))
-            number = next((number for number, end in enumerate(ends, start=1) if end > place), 0)
-        return f"{self.path}:{number}"
+    def _line_number(self, place: int) -> int:
+        return sum(1 for at, _ in self.lines.until(self.lines.extent()[0]) if at <= place)
 
 
 class Appender:
@@ -195,7 +241,7 @@ class Appender:
         with _explained("write to", file.path):
             self._descriptor = os.open(file.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         if os.fstat(self._descriptor).st_size == 0:
-            self._write(orjson.dumps(file.header) + b"\n")
+            self._write([orjson.dumps(file.header) + b"\n"])
 
     def append(self, records: Iterable[Any]) -> None:
         """Write the records in one write; either all of its lines are there afterwards or none."""
@@ -206,7 +252,7 @@ class Appender:
                 raise StoreError(f"{self.file.path} already has {_spell(self.file.key, key)}")
             keys.add(key)
             lines.append(dump_record(record))
-        self._write(b"".join(lines))
+        self._write(lines)
         self.keys |= keys
 
     def close(self) -> None:
@@ -217,9 +263,9 @@ class Appender:
         finally:
             os.close(self._descriptor)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, lines: Iterable[bytes]) -> None:
         before = os.fstat(self._descriptor).st_size
-        view = memoryview(data)
+        view = memoryview(self.file.lines.pack(lines))
         with _explained("write to", self.file.path, kept="what was written before is kept: "):
             try:
                 while view:
@@ -242,28 +288,6 @@ def _without_surrogates(row: dict[str, Any]) -> dict[str, Any]:
         return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
     return {name: clean(value) for name, value in row.items()}
-
-
-def _cut_torn_line(path: Path) -> int:
-    """Cut off what follows the last newline; return how many bytes that was."""
-    end = _end_of_last_line(path)
-    torn = path.stat().st_size - end
-    if torn:
-        os.truncate(path, end)
-    return torn
-
-
-def _end_of_last_line(path: Path, block: int = 1 << 16) -> int:
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - block)
-            file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            end = start
-    return 0
 
 
 def _spell(names: Iterable[str], key: Sequence[Any]) -> str:
@@ -307,6 +331,11 @@ class RunDir:
     def manifest(self) -> Manifest:
         """Settings and provenance of the run."""
         return read_manifest(self.path / _MANIFEST)
+
+    @property
+    def samples_path(self) -> Path:
+        """The file that has the samples, or will have them."""
+        return _sample_file(self.path).path
 
     def problems(self) -> tuple[Problem, ...]:
         """The problems that the run asks, in the order of their benchmark."""
@@ -355,14 +384,14 @@ class RunDir:
 class RunIndex:
     """What a run held when it was looked at: without texts, and so small whatever their size.
 
-    A record is known by its place, the byte at which its line begins. What is appended later is not seen.
+    A record is known by its place in its file. What is appended later is not seen.
     """
 
     run: RunDir
     problems: tuple[Problem, ...]
     """In the order of their benchmark."""
     samples: Mapping[str, Mapping[int, int]]
-    """Problem id → index → place in samples.jsonl; a problem without samples is not in it."""
+    """Problem id → index → place in the samples' file; a problem without samples is not in it."""
     grades: Mapping[str, Mapping[str, Mapping[int, int]]]
     """Grader → problem id → index → place in grades.jsonl; the latest grader to start is the last."""
 
@@ -646,7 +675,16 @@ def _problem_file(path: Path) -> RecordFile:
 
 
 def _sample_file(path: Path) -> RecordFile:
-    return RecordFile(path / "samples.jsonl", "samples", Sample, {"problem_id": str, "index": int})
+    """Compressed; plain in a run that has its samples so, from an earlier version or made by hand."""
+    plain, packed = path / "samples.jsonl", path / "samples.jsonl.zst"
+    with _explained("read", path):
+        is_plain, is_packed = plain.exists(), packed.exists()
+    if is_plain and is_packed:
+        raise StoreError(
+            f"{path} has its samples twice, in {plain.name} and in {packed.name}: keep the one that the run "
+            "goes on with and move the other away"
+        )
+    return RecordFile(plain if is_plain else packed, "samples", Sample, {"problem_id": str, "index": int})
 
 
 def _grade_file(path: Path) -> RecordFile:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import zstandard
+
 from opo_eval.problems import dataset_sha256, make_problem
 from opo_eval.records import (
     Checkpoint,
@@ -72,6 +74,16 @@ def settings(problems: Sequence[Problem], *, checkpoint: str = "c", **sampling: 
         think=Think.NONE,
         sampling=SamplingSettings(**(drawn | sampling)),
     )
+
+
+def unpack(run: Path) -> Path:
+    """Turn the samples of a run into a plain file, which tests can edit, and return its path."""
+    packed = RunDir(run).samples_path
+    plain = packed.with_suffix("")
+    with packed.open("rb") as frames, plain.open("wb") as lines:
+        zstandard.ZstdDecompressor().copy_stream(frames, lines)
+    packed.unlink()
+    return plain
 
 
 def write_run(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from builders import grade, problem, sample, settings, write_run
+from builders import grade, problem, sample, settings, unpack, write_run
 
 from opo_eval.compare import compare_runs
 from opo_eval.errors import StoreError
@@ -50,7 +50,7 @@ def test_measuring_goes_through_samples_and_grades_once(tmp_path: Path, passes: 
     run = graded_run(tmp_path)
     passes.clear()
     measure_run(run)
-    assert passes[tmp_path / "samples.jsonl"] == passes[tmp_path / "grades.jsonl"] == 1
+    assert passes[run.samples_path] == passes[tmp_path / "grades.jsonl"] == 1
 
 
 def test_comparing_goes_through_samples_and_grades_once(tmp_path: Path, passes: Counter[Path]) -> None:
@@ -60,8 +60,8 @@ def test_comparing_goes_through_samples_and_grades_once(tmp_path: Path, passes: 
         runs.append(write_run(tmp_path / name, PROBLEMS, texts, checkpoint=name))
     passes.clear()
     compare_runs(runs)
-    for name in "ab":
-        assert passes[tmp_path / name / "samples.jsonl"] == passes[tmp_path / name / "grades.jsonl"] == 1
+    for run in runs:
+        assert passes[run.samples_path] == passes[run.path / "grades.jsonl"] == 1
 
 
 def test_an_index_knows_what_is_there(tmp_path: Path) -> None:
@@ -134,6 +134,7 @@ def test_a_damaged_record_is_named_by_its_line(
     tmp_path: Path, name: str, old: str, new: str, said: str
 ) -> None:
     run = graded_run(tmp_path)
+    unpack(tmp_path)
     path = tmp_path / f"{name}.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     at = next(i for i in range(1 if name == "samples" else 20, len(lines)) if old in lines[i])

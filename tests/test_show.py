@@ -61,7 +61,7 @@ def test_a_problem_is_found_by_a_part_of_its_id(run: RunDir) -> None:
 
 def test_a_long_response_is_cut_with_a_word(tmp_path: Path) -> None:
     made = write_run(tmp_path / "long", PROBLEMS[:1], {"p1": ["x" * 10_000]})
-    assert "[... 6000 more characters in samples.jsonl]" in show_problem(made, "p1")
+    assert "[... 6000 more characters in the run]" in show_problem(made, "p1")
 
 
 def test_names_from_files_cannot_drive_the_terminal(tmp_path: Path) -> None:

@@ -10,18 +10,37 @@ import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders import grade, problem, sample, settings
+from builders import grade, problem, sample, settings, unpack
 
 from opo_eval.errors import StoreError
-from opo_eval.records import Checkpoint, RunSettings, Verdict
-from opo_eval.store import RunDir, RunWriter, TornTailWarning, find_runs, run_path, settings_differences
+from opo_eval.records import Checkpoint, RunSettings, Sample, Verdict
+from opo_eval.store import (
+    RecordFile,
+    RunDir,
+    RunWriter,
+    TornTailWarning,
+    find_runs,
+    run_path,
+    settings_differences,
+)
 
 PROBLEMS = (problem(1), problem(2))
+PLAIN, PACKED = "samples.jsonl", "samples.jsonl.zst"
+
+
+@pytest.fixture(params=[PLAIN, PACKED])
+def samples_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The file that a run in `tmp_path` will have its samples in."""
+    path = tmp_path / request.param
+    if request.param == PLAIN:  # a run goes on in a plain file that is there, also where nothing is in it
+        path.touch()
+    return path
 
 
 def open_run(path: Path, **sampling: object) -> RunWriter:
@@ -45,6 +64,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_every_file_names_its_schema(tmp_path: Path) -> None:
     filled(tmp_path)
+    unpack(tmp_path)
     assert json.loads((tmp_path / "manifest.json").read_text())["schema"] == "opo_eval.manifest/1"
     for name in ("problems", "samples", "grades"):
         first = (tmp_path / f"{name}.jsonl").read_text().splitlines()[0]
@@ -54,6 +74,7 @@ def test_every_file_names_its_schema(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["samples", "problems", "grades"])
 def test_another_schema_version_is_refused_by_name(tmp_path: Path, name: str) -> None:
     run = filled(tmp_path)
+    unpack(tmp_path)
     path = tmp_path / f"{name}.jsonl"
     path.write_text(path.read_text().replace("/1", "/7", 1))
     with pytest.raises(StoreError, match=rf"'opo_eval.{name}/7'.*reads 'opo_eval.{name}/1'"):
@@ -69,36 +90,109 @@ def test_another_manifest_version_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 2, 20, 60])
-def test_a_torn_tail_is_repaired_with_a_word(tmp_path: Path, cut: int) -> None:
-    filled(tmp_path)
-    path = tmp_path / "samples.jsonl"
-    os.truncate(path, path.stat().st_size - cut)
-    with pytest.warns(TornTailWarning, match="incomplete last line"):
-        assert len(list(RunDir(tmp_path).samples())) == 2
+def test_a_torn_tail_is_repaired_with_a_word(samples_path: Path, cut: int) -> None:
+    run = samples_path.parent
+    with open_run(run) as writer:
+        for i in range(3):
+            writer.append_samples([sample(PROBLEMS[0], i, f"text {i}\nλ")])
+    os.truncate(samples_path, samples_path.stat().st_size - cut)
+    with pytest.warns(
+        TornTailWarning, match=f"{samples_path.name}: incomplete last write of .* bytes passed"
+    ):
+        assert len(list(RunDir(run).samples())) == 2
     with (
         pytest.warns(TornTailWarning, match="cut off by an interruption; its .* bytes are removed"),
-        open_run(tmp_path) as writer,
+        open_run(run) as writer,
     ):
         writer.append_samples([sample(PROBLEMS[0], 2, "again")])
-    assert [s.text for s in RunDir(tmp_path).samples()] == ["text 0\nλ", "text 1\nλ", "again"]
+    assert [s.text for s in RunDir(run).samples()] == ["text 0\nλ", "text 1\nλ", "again"]
 
 
 @pytest.mark.filterwarnings("ignore::opo_eval.store.TornTailWarning")
-def test_every_prefix_of_a_file_can_be_continued(tmp_path: Path) -> None:
-    filled(tmp_path)
-    path = tmp_path / "samples.jsonl"
-    whole = path.read_bytes()
+def test_every_prefix_of_a_file_can_be_continued(samples_path: Path) -> None:
+    run = samples_path.parent
+    filled(run)
+    whole = samples_path.read_bytes()
     for length in range(len(whole) + 1):
-        path.write_bytes(whole[:length])
-        with open_run(tmp_path) as writer:
+        samples_path.write_bytes(whole[:length])
+        with open_run(run) as writer:
             missing = [i for i in range(3) if (PROBLEMS[0].id, i) not in writer.samples.keys]
             writer.append_samples([sample(PROBLEMS[0], i, f"text {i}\nλ") for i in missing])
-        assert path.read_bytes() == whole
+        assert samples_path.read_bytes() == whole
+
+
+def test_a_plain_run_is_read_and_continued_as_such(tmp_path: Path) -> None:
+    run = filled(tmp_path)
+    before = list(run.samples())
+    plain = unpack(tmp_path)
+    lines = plain.read_text()
+    assert list(run.samples()) == before and run.samples_path == plain
+    with run.writer() as writer:
+        writer.append_samples([sample(PROBLEMS[1], 0, "more")])
+    assert plain.read_text().startswith(lines)
+    assert json.loads(plain.read_text().splitlines()[-1])["text"] == "more"
+    assert not (tmp_path / PACKED).exists()
+
+
+def test_samples_in_two_files_are_refused_by_name(tmp_path: Path) -> None:
+    run = filled(tmp_path)
+    (tmp_path / PLAIN).touch()
+    said = rf"{tmp_path} has its samples twice, in {PLAIN} and in {PACKED}: keep the one"
+    for use in (run.writer, run.index, lambda: list(run.samples()), lambda: open_run(tmp_path)):
+        with pytest.raises(StoreError, match=said):
+            use()
+
+
+def test_records_are_read_at_their_places(samples_path: Path) -> None:
+    asked = [(p, i, f"{p.prompt} {i}\n" * 9_000) for i in range(4) for p in PROBLEMS]
+    records = [sample(*one) for one in asked]
+    with open_run(samples_path.parent) as writer:
+        for start in range(0, len(records), 4):  # an append of more text than one frame has
+            writer.append_samples(records[start : start + 4])
+    file = RecordFile(samples_path, "samples", Sample, {"problem_id": str, "index": int})
+    places = file.places()
+    for order in (sorted(places), sorted(places, reverse=True), [next(iter(places))] * 3):
+        read = list(file.read_at(places[key] for key in order))
+        assert read == [next(r for r in records if file.key_of(r) == key) for key in order]
+
+
+def test_memory_is_bounded_while_samples_are_gone_through(samples_path: Path) -> None:
+    drawn = random.Random(0)
+    with open_run(samples_path.parent) as writer:
+        for index in range(60):
+            text = "".join(drawn.choices("abcdefgh ", k=100_000))
+            writer.append_samples([sample(PROBLEMS[0], index, text)])
+    most, run = 2_000_000, RunDir(samples_path.parent)
+    assert samples_path.stat().st_size > most
+    tracemalloc.start()
+    n_characters = sum(len(s.text) for s in run.samples())
+    n_samples = sum(len(places) for places in run.index().samples.values())
+    used = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (n_characters, n_samples) == (6_000_000, 60)
+    assert used < most
+
+
+def test_damage_in_the_middle_of_a_compressed_file_is_named_and_can_be_cut_out(tmp_path: Path) -> None:
+    with open_run(tmp_path) as writer:
+        for i in range(3):
+            writer.append_samples([sample(PROBLEMS[0], i)])
+    path = tmp_path / PACKED
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(
+        StoreError, match=rf"{PACKED} is damaged .*restore the file, or .* and run again"
+    ) as said:
+        RunDir(tmp_path).writer()
+    subprocess.run(str(said.value).split("`")[1], shell=True, check=True)
+    with open_run(tmp_path) as writer:
+        assert writer.samples.keys == {(PROBLEMS[0].id, 0), (PROBLEMS[0].id, 2)}
 
 
 def test_a_damaged_line_in_the_middle_is_named_not_skipped(tmp_path: Path) -> None:
     run = filled(tmp_path)
-    path = tmp_path / "samples.jsonl"
+    path = unpack(tmp_path)
     lines = path.read_text().splitlines(keepends=True)
     lines[2] = "{broken\n"
     path.write_text("".join(lines))
@@ -112,7 +206,7 @@ def test_a_duplicate_key_is_impossible(tmp_path: Path, kind: str) -> None:
     record = sample(PROBLEMS[0], 0) if kind == "samples" else grade(PROBLEMS[0], 0)
     with open_run(tmp_path) as writer:
         append = getattr(writer, f"append_{kind}")
-        with pytest.raises(StoreError, match=f"{kind}.jsonl already has problem_id .*, index 0"):
+        with pytest.raises(StoreError, match=rf"{kind}.jsonl(\.zst)? already has problem_id .*, index 0"):
             append([record])
     new = sample(PROBLEMS[1], 0)
     with open_run(tmp_path) as writer, pytest.raises(StoreError, match="already has"):
@@ -215,7 +309,7 @@ def test_samples_without_a_manifest_are_not_adopted(tmp_path: Path) -> None:
     filled(tmp_path)
     (tmp_path / "manifest.json").unlink()
     with pytest.raises(
-        StoreError, match=r"samples.jsonl has samples, but manifest.json.* is missing: restore"
+        StoreError, match=r"samples.jsonl.zst has samples, but manifest.json.* is missing: restore"
     ):
         open_run(tmp_path, temperature=0.5)
     assert not (tmp_path / "manifest.json").exists()
@@ -224,6 +318,7 @@ def test_samples_without_a_manifest_are_not_adopted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["samples", "grades"])
 def test_a_repeated_key_is_damage_that_names_line_and_key(tmp_path: Path, name: str) -> None:
     run = filled(tmp_path)
+    unpack(tmp_path)
     path = tmp_path / f"{name}.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines, lines[1]]))
@@ -247,7 +342,7 @@ def test_a_sample_of_a_problem_that_is_not_there_is_named(tmp_path: Path) -> Non
     assert len(list(run.samples())) == 3
 
 
-@pytest.mark.parametrize("name", ["writer.lock", "samples.jsonl", "grades.jsonl", "problems.jsonl"])
+@pytest.mark.parametrize("name", ["writer.lock", PACKED, "grades.jsonl", "problems.jsonl"])
 def test_a_folder_in_place_of_a_file_is_one_sentence(tmp_path: Path, name: str) -> None:
     run = filled(tmp_path)
     (tmp_path / name).unlink()
@@ -289,7 +384,7 @@ def test_what_the_file_system_refuses_is_one_sentence_with_advice(
     said = rf"{os.strerror(code)}; .*{advice}$"
     with monkeypatch.context() as patched, run.writer() as writer:
         patched.setattr(os, "write", refuse)
-        with pytest.raises(StoreError, match=rf"cannot write to .*samples.jsonl: {said}"):
+        with pytest.raises(StoreError, match=rf"cannot write to .*samples.jsonl.zst: {said}"):
             writer.append_samples([sample(PROBLEMS[1], 0)])
         patched.setattr(Path, "replace", refuse)
         with pytest.raises(StoreError, match=rf"cannot write .*manifest.json: {said}"), writer.timed():
@@ -336,15 +431,22 @@ WRITER = textwrap.dedent(
     sys.path.insert(0, sys.argv[1])
     from builders import problem, sample, settings
     from opo_eval.store import RunWriter
+    from test_store import TOTAL, noise
     problems = (problem(1), problem(2))
-    with RunWriter(sys.argv[2], settings(problems), problems, n_target=400) as writer:
+    with RunWriter(sys.argv[2], settings(problems), problems, n_target=TOTAL // 2) as writer:
         print("open", flush=True)
-        for index in range(400):
+        for index in range(TOTAL // 2):
             for asked in problems:
                 if (asked.id, index) not in writer.samples.keys:
-                    writer.append_samples([sample(asked, index, "x" * 20_000)])
+                    writer.append_samples([sample(asked, index, noise(index))])
     """
 )
+TOTAL = 800
+
+
+def noise(seed: int) -> str:
+    """20,000 characters that compress to no less than half."""
+    return random.Random(seed).randbytes(10_000).hex()
 
 
 def start_writer(path: Path, **options: object) -> subprocess.Popen[str]:
@@ -352,34 +454,44 @@ def start_writer(path: Path, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
+def assert_complete(run: RunDir) -> None:
+    """Every sample of an uninterrupted run is there once."""
+    samples = list(run.samples())
+    assert len(samples) == TOTAL
+    expected = {(p.id, i): noise(i) for p in PROBLEMS for i in range(TOTAL // 2)}
+    assert {(s.problem_id, s.index): s.text for s in samples} == expected
+
+
 @pytest.mark.filterwarnings("ignore::opo_eval.store.TornTailWarning")
-def test_kill_9_at_random_moments_loses_at_most_the_work_in_flight(tmp_path: Path) -> None:
+def test_kill_9_at_random_moments_loses_at_most_the_work_in_flight(samples_path: Path) -> None:
     moments = random.Random(7)
     seen = 0
-    for _ in range(12):
-        with start_writer(tmp_path) as process:
+    for _ in range(8):
+        with start_writer(samples_path.parent) as process:
             assert process.stdout and process.stdout.readline() == "open\n"
             time.sleep(moments.uniform(0, 0.05))
             process.send_signal(signal.SIGKILL)
-        with open_run(tmp_path) as writer:
+        with open_run(samples_path.parent) as writer:
             assert len(writer.samples.keys) >= seen
             seen = len(writer.samples.keys)
-    with start_writer(tmp_path) as process:
+    with start_writer(samples_path.parent) as process:
         process.communicate()
-    keys = [(s.problem_id, s.index) for s in RunDir(tmp_path).samples()]
-    assert len(keys) == len(set(keys)) == 800
+    assert seen > 0
+    assert_complete(RunDir(samples_path.parent))
 
 
-def test_a_full_disk_is_one_sentence_and_keeps_what_was_done(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_keeps_what_was_done(samples_path: Path) -> None:
     def allow_one_megabyte() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 
-    with start_writer(tmp_path, preexec_fn=allow_one_megabyte) as process:
+    run = samples_path.parent
+    with start_writer(run, preexec_fn=allow_one_megabyte) as process:
         _, said = process.communicate()
     assert "cannot write to" in said and "make room and give the same command again" in said
-    kept = len(list(RunDir(tmp_path).samples()))
-    assert kept == (2**20) // 20_150
-    with start_writer(tmp_path) as process:
+    kept, n_kept = samples_path.read_bytes(), len(list(RunDir(run).samples()))
+    assert 2**20 - 21_000 < len(kept) <= 2**20 and n_kept >= 2**20 // 21_000
+    with start_writer(run) as process:
         process.communicate()
-    assert len(list(RunDir(tmp_path).samples())) == 800
+    assert samples_path.read_bytes().startswith(kept)
+    assert_complete(RunDir(run))

@@ -81,9 +81,13 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def write_report(name: str, blocks: Sequence[str]) -> None:
-    """Write `reports/speed/NAME.md` and print it."""
-    text = "\n\n".join([*blocks, f"Rebuild: `OMP_NUM_THREADS=1 python benchmarks/speed/{name}.py`."]) + "\n"
+def write_report(name: str, blocks: Sequence[str], arguments: str = "") -> None:
+    """Write `reports/speed/NAME.md` and print it.
+
+    arguments: what the script was given, for the line that says how to rebuild the report.
+    """
+    command = " ".join(filter(None, [f"OMP_NUM_THREADS=1 python benchmarks/speed/{name}.py", arguments]))
+    text = "\n\n".join([*blocks, f"Rebuild: `{command}`."]) + "\n"
     path = REPOSITORY / "reports" / "speed" / f"{name}.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

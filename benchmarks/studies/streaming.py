@@ -38,7 +38,7 @@ from opo_eval.records import (
     Think,
     Verdict,
 )
-from opo_eval.store import RunWriter
+from opo_eval.store import RunWriter, find_runs
 
 REPORT = Path("reports/speed/streaming.md")
 CHECKPOINTS = ("step_100", "step_200")
@@ -53,7 +53,7 @@ class Cost(NamedTuple):
 
     n_problems: int
     read_bytes: int
-    """Of both samples.jsonl."""
+    """Of the samples of both, compressed."""
     peak_bytes: int
     """Resident set, at its largest."""
     wall_s: float
@@ -84,7 +84,7 @@ class Study:
             sentences = _sentences(self.data)
             for seed, checkpoint in enumerate(CHECKPOINTS):
                 _make(Path(folder) / "runs" / checkpoint, asked, sentences, np.random.default_rng(seed))
-            read_bytes = sum(path.stat().st_size for path in Path(folder).rglob("samples.jsonl"))
+            read_bytes = sum(run.samples_path.stat().st_size for run in find_runs(folder))
             peak, wall, cpu = _watched(
                 ["compare", f"{folder}/runs", "--name", "streaming", "--out", f"{folder}/reports"]
             )
@@ -196,7 +196,7 @@ def _report(costs: list[Cost]) -> str:
         "the kernel records them.",
         f"No more than {MOST_BYTES / 2**30:g} GiB is allowed.",
         "",
-        "| problems | responses | samples.jsonl, both | peak memory | CPU | wall clock |",
+        "| problems | responses | samples on disk, both | peak memory | CPU | wall clock |",
         "| ---: | ---: | ---: | ---: | ---: | ---: |",
         *map(_row, costs),
         "",

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 import resource
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,8 @@ def test_importing_again_adds_only_what_is_missing(tmp_path: Path) -> None:
     path = write(tmp_path / "logs.jsonl", ROWS)
     do_import(path, {"checkpoint": "model", "score": "score"})
     run = tmp_path / "runs/a/logs"
-    for name in ("samples", "grades"):  # as if the first import had been killed
-        lines = (run / f"{name}.jsonl").read_text().splitlines(keepends=True)
-        (run / f"{name}.jsonl").write_text("".join(lines[:-1]) + lines[-1][:9])
+    for torn in (RunDir(run).samples_path, run / "grades.jsonl"):  # as if the first import had been killed
+        os.truncate(torn, torn.stat().st_size - 9)
     with pytest.warns(TornTailWarning, match="cut off by an interruption"):
         done = do_import(path, {"checkpoint": "model", "score": "score"})
     assert done.runs[run] == 1 and done.already_there == 3
