@@ -14,6 +14,7 @@ import cloudpickle
 import numpy as np
 import orjson
 import pytest
+import torch
 from report.handmade import comparison, row, statistics, table
 from scipy import stats as scipy_stats
 
@@ -21,9 +22,11 @@ from opo_eval.errors import OpoEvalError, UsageError
 from opo_eval.problems.tiny_arith import generate_problems, training_problems
 from opo_eval.records import Better, Comparison, MetricTable, TrainingStep, Unit
 from opo_eval.report.training_data import Point, Ruling
+from opo_eval.rl.advantages import ADVANTAGES
 from opo_eval.rl.config import TrainConfig
 from opo_eval.store import Appender, RecordFile
-from opo_eval.study import Study, claims, demo_study, read_study, run_study, series, stages, tables
+from opo_eval.study import Study, claims, demo_study, read_study, run_study, series, stages, tables, words
+from opo_eval.study import run as run_module
 from opo_eval.study.jobs import Job, run_jobs
 from opo_eval.tiny import checkpoint_path
 
@@ -186,16 +189,36 @@ def test_more_problems_than_are_held_out_are_refused() -> None:
         ({"sedes": [1]}, "'sedes' is no setting of a study.*did you mean 'seeds'"),
         ({"seeds": [1, 1]}, "seeds that differ"),
         ({"seeds": []}, "seeds that differ"),
-        ({"seeds": [0.5]}, "seed cannot be 0.5"),
+        ({"seeds": [0.5]}, "seeds cannot be 0.5: it has to be of type int"),
+        ({"seeds": 5}, "seeds cannot be 5: it has to be of type list"),
+        ({"seeds": [-1]}, "seed cannot be -1"),
+        ({"name": 3}, "name cannot be 3"),
+        ({"train": []}, "train cannot be .*: it has to be of type dict"),
+        ({"arms": [{"method": "opo"}]}, "arms cannot be .*: it has to be of type dict"),
+        ({"arms": {"opo": "opo"}}, "arms.opo cannot be 'opo': it has to be of type dict"),
+        ({"arms": {"opo": {"label": 3}}}, "the label of arm 'opo' cannot be 3"),
         ({"arms": {}}, "0 arms"),
         ({"arms": {"OPO!": {"method": "opo"}}}, "'OPO!' cannot name an arm"),
         ({"arms": {"start": {"method": "opo"}}}, "'start' cannot name an arm"),
         ({"arms": {"opo": {"method": "ppo"}}}, "arm 'opo': there is no method 'ppo'"),
         ({"arms": {"opo": {"method": "opo", "seed": 3}}}, "leave seed out of arm 'opo'"),
-        ({"arms": {"opo": {"method": "opo", "model": "early"}}}, "all arms begin from one model"),
+        ({"arms": {"opo": {"method": "opo", "model": "early"}}}, "all arms share one 'model': give it under"),
+        ({"arms": {"opo": {"think": "tagged"}}}, r"all arms share one 'think': give it under \[train\]"),
+        ({"arms": {"opo": {"reward": "r.py:f", "answer": "hash"}}}, "all arms share one 'reward', 'answer'"),
         ({"arms": {"a": {"label": "A"}, "b": {"label": "A"}}}, "labels that differ"),
         ({"arms": {"a": {"label": "start"}}}, "none that is 'start'"),
         ({"evaluation": {"samples": 2}}, "the evaluation has no benchmark"),
+        (
+            {"evaluation": {"benchmark": "tiny-arith", "samples": "16"}},
+            "samples cannot be '16': it has to be",
+        ),
+        ({"evaluation": {"benchmark": "tiny-arith", "temperature": "hot"}}, "temperature cannot be 'hot'"),
+        ({"evaluation": {"benchmark": "tiny-arith", "temperature": -1}}, "temperature cannot be -1.0"),
+        (
+            {"evaluation": {"benchmark": "tiny-arith", "problems": 0}},
+            "problems of the evaluation cannot be 0",
+        ),
+        ({"evaluation": {"benchmark": "math500"}}, "'math500' is not among the training's benchmarks"),
         ({"evaluation": {"benchmark": "tiny-arith", "sample": 2}}, "did you mean 'samples'"),
         ({"evaluation": {"benchmark": "tiny-arith", "samples": 0}}, "samples of the evaluation cannot be 0"),
         ({"evaluation": {"benchmark": "tiny-arith", "samples": 4, "samples_last": 2}}, "samples_last 2"),
@@ -204,6 +227,100 @@ def test_more_problems_than_are_held_out_are_refused() -> None:
 def test_a_study_that_does_not_fit_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Study.from_mapping(settings(**changes))
+
+
+def test_arms_may_differ_in_their_method_and_its_schedule() -> None:
+    arms = {"grpo": {"method": "grpo"}, "opo": {"method": "opo", "learning_rate": 1e-4, "steps": 8}}
+    study = Study.from_mapping(settings(arms=arms))
+    assert [plan.config.learning_rate for plan in study.plans] == [1e-6, 1e-4] * 2
+    here = {what: own for what, _, own in words.settings_rows(study, is_of_methods=True)}
+    assert here["learning rate"] == "1e-06, constant or 0.0001, constant"
+    assert here["steps"] == "4 or 8"
+    assert here["gradient clip"] == "norm 1"
+    assert "one learning rate" not in " ".join(words.limits(study, {}, is_of_methods=True))
+    alike = Study.from_mapping(settings())
+    assert "one learning rate for all arms" in " ".join(words.limits(alike, {}, is_of_methods=True))
+
+
+def test_a_reward_of_ones_own_is_named() -> None:
+    study = Study.from_mapping(settings(train={**settings()["train"], "reward": "mine.py:score"}))
+    here = {what: own for what, _, own in words.settings_rows(study, is_of_methods=True)}
+    assert here["reward"] == "by mine.py:score"
+
+
+def test_arms_that_differ_by_a_factor_alone_are_said_to() -> None:
+    said = "rounding alone tells the two arms apart"
+
+    def limits(**other: Any) -> str:
+        arms = {"rloo": {"method": "rloo"}, "dr_grpo": {"method": "dr_grpo"}, **other}
+        return " ".join(words.limits(Study.from_mapping(settings(arms=arms)), {}, is_of_methods=True))
+
+    assert said in limits()
+    assert said not in limits(rloo={"method": "rloo", "learning_rate": 1e-4})
+    with_entropy = {"entropy_coefficient": 0.1}
+    both = {name: {"method": name, **with_entropy} for name in ("rloo", "dr_grpo")}
+    assert said not in limits(**both)
+
+
+def test_a_factor_on_all_advantages_is_no_difference_to_adamw() -> None:
+    """What the page says of RLOO and Dr.GRPO: G/(G - 1) apart, and the same step of the optimiser."""
+    rng = np.random.default_rng(0)
+    rewards, lengths = rng.random((3, 8)), rng.integers(1, 9, (3, 8)).astype(float)
+    plain = ADVANTAGES["dr_grpo"](rewards, lengths)
+    np.testing.assert_allclose(ADVANTAGES["rloo"](rewards, lengths), 8 / 7 * plain, rtol=1e-12)
+    moved = []
+    for factor in (1.0, 8 / 7):
+        weight = torch.zeros(5, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.0)
+        for gradient in np.random.default_rng(1).normal(size=(4, 5)):
+            weight.grad = torch.tensor(factor * gradient)
+            optimizer.step()
+        moved.append(weight.detach())
+    torch.testing.assert_close(*moved, rtol=1e-6, atol=0)
+
+
+def test_how_often_the_clip_binds_is_said_where_arms_differ_in_it() -> None:
+    steps = [training_step(i, gradient_norm=norm) for i, norm in enumerate((0.5, 1.0, 1.5, 3.0), start=1)]
+    assert series.clipped_share(steps, 1.0) == 0.5
+    assert series.clipped_share(steps, 0.0) is None
+    note = words.clip_note(("GRPO", 0.0), ("OPO", 0.996))
+    assert "clipped in 0 % of the steps of GRPO and in 100 % of those of OPO" in note
+    assert words.clip_note(("RLOO", 1.0), ("OPO", 0.97)) == "" == words.clip_note(("A", None), ("B", 1.0))
+    study = Study.from_mapping(settings())
+    said = " ".join(words.limits(study, {"GRPO": 0.0, "OPO": 1.0}, is_of_methods=True))
+    assert "unequal shares of the steps (GRPO 0 %, OPO 100 %)" in said
+    assert "unequal shares" not in " ".join(words.limits(study, {"GRPO": 1.0, "OPO": 1.0}, True))
+
+
+def test_the_age_of_the_last_kl_is_said() -> None:
+    for every, said in ((5, "up to 5 steps before it"), (1, "up to 1 step before it")):
+        study = Study.from_mapping(settings(train={**settings()["train"], "kl_every": every}))
+        assert said in " ".join(words.limits(study, {}, is_of_methods=True))
+        steps = [training_step(i, kl_start=float(i) if (i - 1) % every == 0 else None) for i in range(1, 11)]
+        last = series.points(steps, {10: 0.5})[-1]
+        assert 10 - (last.kl - 1) <= every  # step i measures the policy after i - 1 updates
+    never = Study.from_mapping(settings(train={**settings()["train"], "kl_every": 0}))
+    assert "before it" not in " ".join(words.limits(never, {}, is_of_methods=True))
+
+
+def test_a_gpu_takes_one_run_at_a_time() -> None:
+    train = settings()["train"]
+    assert run_module._fitting(Study.from_mapping(settings(train={**train, "device": "cuda"}))) == 1
+    assert run_module._fitting(Study.from_mapping(settings(train={**train, "device": "cpu"}))) is None
+
+
+def test_each_run_has_the_reason_of_its_own() -> None:
+    said = "opo_seed0: its model is gone\ngrpo_seed0: out of memory"
+    assert stages.reason_of("opo_seed0", said) == "its model is gone"
+    assert stages.reason_of("grpo_seed0", said) == "out of memory"
+    assert stages.reason_of("rloo_seed0", "its process was killed") == "its process was killed"
+
+
+def test_a_damaged_receipt_is_none(tmp_path: Path) -> None:
+    stages._write_receipt(tmp_path, "asked")
+    assert stages._has_receipt(tmp_path, "asked")
+    (tmp_path / "finished.json").write_text('{"ask')
+    assert not stages._has_receipt(tmp_path, "asked")
 
 
 def test_a_study_says_what_it_lacks() -> None:
@@ -217,7 +334,7 @@ def test_a_study_is_read_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(
         'name = "s"\nout = "o"\nreport = "r"\nseeds = [3]\n[train]\nmodel = "late"\nproblems = "tiny-arith"\n'
-        '[evaluation]\nbenchmark = "tiny-arith"\n[arms.opo]\nmethod = "opo"\n'
+        'benchmarks = ["tiny-arith"]\n[evaluation]\nbenchmark = "tiny-arith"\n[arms.opo]\nmethod = "opo"\n'
     )
     assert [plan.name for plan in read_study(path).plans] == ["opo_seed3"]
 
@@ -438,6 +555,12 @@ def test_the_mean_of_checkpoints_is_the_mean_of_their_values() -> None:
     assert np.sum(own.numerators) / np.sum(own.denominators) == pytest.approx(np.mean(runs))
     other = measured("c9", runs[0], metric="pass@2")
     assert tables.mean_table([mean, other]).statistics == ()
+    (own_row,) = mean.rows
+    assert own_row.value == pytest.approx(np.mean(runs))
+    assert (own_row.n_samples, own_row.n_problems, own_row.interval) == (5 * 8 * 2, 8, None)
+    assert tables.mean_table([mean, other]).rows == ()
+    (of_arm,) = tables.arm_table("OPO", [mean, mean], ["pass@1"]).rows
+    assert of_arm.n_samples == 2 * 5 * 8 * 2
 
 
 # --- claims -----------------------------------------------------------------------------------------
@@ -562,6 +685,8 @@ def test_a_failed_arm_is_named_and_the_report_is_of_the_others(finished: tuple[S
     assert "grpo (2 seeds), OPO (2 seeds)." in page
     assert "The run rloo\\_seed1 is not finished and is left out" in page or "The run rloo_seed1 is" in page
     assert "OPO against GRPO" in page
+    assert "| gradient clip | not stated | norm 1 |" in page
+    assert "| OPO | 2 | 4 | 4 | 0.0 |" in page, "norms of 1 are not above the clip"
     assert "Reinforce++ (Appendix" not in page
 
 
@@ -616,6 +741,28 @@ def test_other_evaluation_settings_are_refused_for_the_same_folder(finished: tup
     changed = settings(out=str(study.out), report=str(study.report), evaluation=evaluation, seeds=[0])
     with pytest.raises(OpoEvalError, match=r"nothing .* could be evaluated.*max_tokens was 32, now 16"):
         run_study(Study.from_mapping(changed), workers=2, quiet=True)
+
+
+def test_runs_that_cannot_be_evaluated_have_each_their_own_reason(tmp_path: Path) -> None:
+    """One checkpoint loses its weights, another its tokenizer; the third run is in the report."""
+    arms = {name: {"method": name} for name in ("grpo", "opo", "dr_grpo")}
+    study = Study.from_mapping(
+        settings(out=str(tmp_path / "runs"), report=str(tmp_path / "report"), arms=arms, seeds=[0])
+    )
+
+    def train(config: TrainConfig) -> None:
+        train_by_hand(config)
+        lost = {"grpo": "tokenizer*", "opo": "config.json"}.get(config.method, "nothing")
+        for path in (config.out / "step_000004").glob(lost):
+            path.unlink()
+
+    with pytest.raises(OpoEvalError, match="2 runs of 3 failed"):
+        run_study(study, workers=1, quiet=True, train=train)
+    page = (study.report / "README.md").read_text().replace("\\", "")
+    (grpo,) = [line for line in page.splitlines() if "The run grpo_seed0 is not finished" in line]
+    (opo,) = [line for line in page.splitlines() if "The run opo_seed0 is not finished" in line]
+    assert "has no tokenizer" in grpo and "opo_seed0" not in grpo
+    assert "has no config.json" in opo and "grpo_seed0" not in opo
 
 
 def test_the_demo_trains_evaluates_and_speaks_of_runs(tmp_path: Path) -> None:

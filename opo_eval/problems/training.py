@@ -239,6 +239,9 @@ def _listed_golds(value: Any) -> list[Any]:
 def _tags(row: Mapping[str, Any]) -> dict[str, str]:
     extra = row.get("extra_info")
     difficulty = extra.get("model_difficulty") if isinstance(extra, dict) else None
-    tags = {f"{DIFFICULTY_TAG}{model}": answer_text(value) for model, value in (difficulty or {}).items()}
+    if not isinstance(difficulty, dict):  # of a model that is not named
+        difficulty = {} if difficulty is None else {"": difficulty}
+    named = {f"{DIFFICULTY_TAG}{model}".rstrip("."): value for model, value in difficulty.items()}
+    tags = {name: answer_text(value) for name, value in named.items()}
     tags["data_source"] = answer_text(row.get("data_source"))
     return {name: text for name, text in tags.items() if text}

@@ -82,6 +82,8 @@ class JudgedExperiment:
     b: str
     """The arms in print; every difference is `b` minus `a`."""
     claims: tuple[JudgedClaim, ...]
+    note: str = ""
+    """What else the two arms differ in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,8 @@ class Contrast:
     a: str
     b: str
     rows: tuple[Comparison, ...]
+    note: str = ""
+    """What else they differ in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,8 @@ class TrainedArm:
     steps: int
     updates: int
     """Optimiser steps of a run."""
+    clipped: float | None
+    """Share of all steps whose gradient was clipped; None where none may be."""
     last_third: Mapping[str, tuple[float, Interval | None]]
     """Quantity → mean over the last third of the steps, with its interval over seeds."""
 

@@ -128,6 +128,8 @@ def _claims(page: StudyPage, drawn: Collection[str]) -> Iterator[str]:
     yield paragraph(_RULE)
     for experiment in page.experiments:
         yield heading(3, experiment.title)
+        if experiment.note:
+            yield paragraph(experiment.note)
         yield table(claims_grid(experiment))
         yield from _shown([difference_figure(experiment)], drawn)
 
@@ -169,7 +171,8 @@ def _training(page: StudyPage, drawn: Collection[str]) -> Iterator[str]:
         "exact, over the whole vocabulary, in nats a token, of the policy that drew the responses. In the "
         "figures a checkpoint has the KL of the rollout that it drew, the last one that of the last rollout "
         "measured. Equal groups: the share of problems whose responses all earn the same, and so teach "
-        "nothing."
+        "nothing. Clipped: the share of all steps whose gradient was longer than the clip, and so lost its "
+        "length."
     )
     yield table(trained_grid(page.trained))
     yield from _shown([figure.name for figure in page.figures], drawn)
@@ -180,8 +183,10 @@ def _isolated(page: StudyPage) -> Iterator[str]:
         return
     yield heading(2, "What isolates what")
     yield paragraph(_CONTRASTS)
-    for title, grid in contrast_grids(page.contrasts):
+    for contrast, (title, grid) in zip(page.contrasts, contrast_grids(page.contrasts), strict=True):
         yield heading(3, title)
+        if contrast.note:
+            yield paragraph(contrast.note)
         yield table(grid)
 
 

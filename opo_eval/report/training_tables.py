@@ -133,12 +133,14 @@ def _values_grid(tables: Sequence[MetricTable], names: Sequence[str], metrics: S
 def trained_grid(trained: Sequence[TrainedArm]) -> Grid:
     """How the runs went: rollouts, updates, and the last third of the steps."""
     quantities = [name for name in _TRAINING_UNITS if any(name in arm.last_third for arm in trained)]
-    columns = ("arm", "seeds", "rollouts", "updates", *(_TRAINING_NAMES[name] for name in quantities))
-    rows = (
-        (arm.arm, str(arm.n_seeds), str(arm.steps), str(arm.updates), *_training_cells(arm, quantities))
-        for arm in trained
-    )
-    return Grid(columns, tuple(rows))
+    own = ("arm", "seeds", "rollouts", "updates", "clipped (%)")
+    rows = tuple((*_own_cells(arm), *_training_cells(arm, quantities)) for arm in trained)
+    return without_empty_columns(Grid((*own, *(_TRAINING_NAMES[name] for name in quantities)), rows))
+
+
+def _own_cells(arm: TrainedArm) -> tuple[str, ...]:
+    clipped = NONE if arm.clipped is None else number(arm.clipped, Unit.SHARE, 1)
+    return (arm.arm, str(arm.n_seeds), str(arm.steps), str(arm.updates), clipped)
 
 
 def _training_cells(arm: TrainedArm, quantities: Sequence[str]) -> Iterator[str]:

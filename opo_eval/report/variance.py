@@ -54,6 +54,8 @@ def _document(study: "VarianceStudy") -> dict[str, Any]:
         "n": study.n,
         "group_size": study.group_size,
         "n_problems": len(study.problems),
+        "n_problems_left_out": study.n_problems_left_out,
+        "n_unscorable": study.n_unscorable,
         "n_mixed": study.n_mixed,
         "gradients": study.gradients,
         "gradient_error": study.gradient_error,
@@ -87,8 +89,8 @@ def _flat(name: str, found: "Estimate | None") -> Mapping[str, Any]:
 
 def _samples(study: "VarianceStudy") -> Iterator[dict[str, Any]]:
     for problem in study.problems:
-        rows = zip(problem.lengths, problem.rewards, problem.squared_norms, strict=True)
-        for index, (length, reward, squared_norm) in enumerate(rows):
+        columns = (problem.indices, problem.lengths, problem.rewards, problem.squared_norms)
+        for index, length, reward, squared_norm in zip(*columns, strict=True):
             yield {
                 "problem_id": problem.problem_id,
                 "source_id": problem.source_id,

@@ -47,7 +47,17 @@ def variance_markdown(name: str, study: "VarianceStudy", figures: Sequence[tuple
 def variance_sentences(study: "VarianceStudy") -> list[str]:
     """What holds and what does not, one plain sentence each: for the report and for a terminal."""
     said = [_exponent_sentence(study), _correct_sentence(study), *_ratio_sentences(study)]
-    return [sentence for sentence in (*said, _own_sentence(study)) if sentence]
+    return [sentence for sentence in (*said, _own_sentence(study), _left_out(study)) if sentence]
+
+
+def _left_out(study: "VarianceStudy") -> str:
+    if not study.n_unscorable:
+        return ""
+    problems = counted(study.n_problems_left_out, "problem")
+    return (
+        f"{counted(study.n_unscorable, 'sample')} could not be graded and earned no reward, as in training: "
+        f"left out, and with them {problems} of which too few others remain."
+    )
 
 
 def _exponent_sentence(study: "VarianceStudy") -> str:
@@ -259,7 +269,10 @@ def _signature(study: "VarianceStudy") -> Iterator[str]:
     verdicts = ", ".join(
         f"{count} {name.replace('_', ' ')}" for name, count in study.verdicts.items() if count
     )
-    yield f"rewards: 1 for correct, 0 for every other strict verdict ({verdicts}); grader: {study.grader}"
+    yield (
+        "rewards: 1 for correct, 0 for every other strict verdict, none for timed out and grader error "
+        f"({verdicts}); grader: {study.grader}"
+    )
     yield f"seed {study.options.seed} of the orders of samples and of the resamples of problems"
 
 

@@ -180,9 +180,14 @@ class TrainConfig:
     """Compute activations again in the backward pass instead of keeping them."""
     micro_batch_tokens: int | None = None
     """Tokens, padding included, whose activations are held at once; default: 2,048 on a CPU, where few pads
-    and a full cache are worth more than width, 32,768 on a GPU."""
+    and a full cache are worth more than width, 8,192 on a GPU."""
+    rollout_engine: str | None = None
+    """What draws the responses: hf, the default, with the model that learns; or vllm, which rounds in its own
+    way, so that a continued run need not end in the same bits."""
+    rollout_gpu_memory: float = 0.4
+    """Share of the GPU's memory that vllm may take beside the model that learns."""
     rollout_batch: int = 256
-    """Responses drawn together."""
+    """Responses that hf draws together."""
     kl_every: int = 1
     """Steps between measurements of KL to the starting policy; 0: never."""
     save_every: int = 20
@@ -195,11 +200,7 @@ class TrainConfig:
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> "TrainConfig":
         """Settings by name; UsageError for an unknown name or a value of another type."""
-        hints = get_type_hints(cls)
-        for name in settings:
-            if name not in hints:
-                raise UsageError(f"{name!r} is no setting of a training run{nearest(name, hints)}")
-        return cls(**{name: _convert(name, hints[name], value) for name, value in settings.items()})
+        return cls(**converted(cls, settings, "a training run"))
 
     @classmethod
     def from_toml(cls, path: Path) -> "TrainConfig":
@@ -242,13 +243,31 @@ def read_toml(path: Path) -> dict[str, Any]:
 # --- values -----------------------------------------------------------------------------------------
 
 
+def converted(cls: type, settings: Mapping[str, Any], of: str) -> dict[str, Any]:
+    """The settings by name as the fields of a dataclass have them.
+
+    Raises UsageError for an unknown name or a value of another type. of: what they are settings of, in words.
+    """
+    hints = get_type_hints(cls)
+    for name in settings:
+        if name not in hints:
+            raise UsageError(f"{name!r} is no setting of {of}{nearest(name, hints)}")
+    return {name: _convert(name, hints[name], value) for name, value in settings.items()}
+
+
 def _convert(name: str, hint: Any, value: Any) -> Any:
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if value is None and NoneType in kinds:
         return None
     kind = next(kind for kind in kinds if kind is not NoneType)
     if get_origin(kind) is tuple:
-        return tuple(_expect(name, str, item) for item in _expect(name, (list, tuple), value))
+        (item_kind, _) = get_args(kind)
+        return tuple(_convert(name, item_kind, item) for item in _expect(name, (list, tuple), value))
+    if get_origin(kind) is Mapping:
+        (_, item_kind) = get_args(kind)
+        return {key: _convert(f"{name}.{key}", item_kind, v) for key, v in _expect(name, dict, value).items()}
+    if kind is Any:
+        return value
     if kind is Path:
         return Path(_expect(name, (str, Path), value))
     if issubclass(kind, StrEnum):
@@ -286,7 +305,7 @@ _LEAST_ONE_OR_NONE = ("threads", "workers", "n_problems", "state_every", "mini_b
 _LEAST_ZERO = ("warmup_steps", "weight_decay", "gradient_clip", "difficulty_samples", "kl_every", "seed")
 _LEAST_ZERO_OR_NONE = ("clip", "entropy_coefficient", "kl_coefficient", "alpha")
 _POSITIVE = ("learning_rate", "temperature", "timeout")
-_CHOICES = {"dtype": ("float32", "bfloat16")}
+_CHOICES = {"dtype": ("float32", "bfloat16"), "rollout_engine": (None, "hf", "vllm")}
 
 
 def _check_ranges(config: TrainConfig) -> None:

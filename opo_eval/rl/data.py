@@ -1,14 +1,14 @@
 """What a run trains on: problems in no benchmark and, if asked for, neither too easy nor too hard."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from opo_eval.errors import InputError
 from opo_eval.grading import Grader
-from opo_eval.problems import load_problems
+from opo_eval.problems import benchmark_names, load_problems
 from opo_eval.problems.overlap import Overlap, OverlapKind, find_overlaps
 from opo_eval.problems.tiny_arith import BENCHMARK as TINY_ARITH
 from opo_eval.problems.training import load_training_problems
@@ -49,8 +49,9 @@ def load_data(config: TrainConfig) -> TrainingData:
         left_out={str(flaw): count for flaw, count in loaded.left_out.items()},
         sentences=(loaded.sentence(),),
     )
-    # Generated problems leave out their benchmark by themselves.
-    return data if generated else _without_benchmarks(data, config)
+    # Generated problems leave out their own benchmark by themselves, and are no text of a published one.
+    published = benchmark_names() if generated else ()
+    return _without_benchmarks(data, config, [name for name in config.benchmarks if name not in published])
 
 
 def filter_data(
@@ -77,8 +78,8 @@ def filter_data(
     )
 
 
-def _without_benchmarks(data: TrainingData, config: TrainConfig) -> TrainingData:
-    held_out = [problem for name in config.benchmarks for problem in load_problems(name)]
+def _without_benchmarks(data: TrainingData, config: TrainConfig, benchmarks: Sequence[str]) -> TrainingData:
+    held_out = [problem for name in benchmarks for problem in load_problems(name)]
     found = find_overlaps(data.problems, held_out)
     # A near problem with another gold asks something else about the same words: other numbers, say.
     variants = tuple(overlap for overlap in found if not _is_in_benchmark(overlap))

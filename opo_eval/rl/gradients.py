@@ -245,8 +245,10 @@ def _products_by_rows(
     a_row = 8 * (len(lengths) * hidden.shape[1] + 3 * len(hidden))
     blocks = torch.arange(head.n_vocab, device=hidden.device).split(max(1, _WORKING_BYTES // a_row))
     hidden = hidden.double()
-    totals = [(_rows(head, block).logits(hidden) / temperature).logsumexp(dim=1) for block in blocks]
-    total = torch.stack(totals).logsumexp(dim=0)
+    total = torch.full_like(hidden[:, 0], -torch.inf)
+    for block in blocks:
+        of_block = (_rows(head, block).logits(hidden) / temperature).logsumexp(dim=1)
+        total = torch.logaddexp(total, of_block)
     products = np.zeros((len(lengths), len(lengths)))
     for block in blocks:
         logits = _rows(head, block).logits(hidden)

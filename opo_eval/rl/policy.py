@@ -1,6 +1,7 @@
 """The policy that learns, the one it started from, and what both say of the tokens of a micro-batch."""
 
 import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,8 +15,9 @@ from opo_eval.scoring import TokenStatistics, last_hidden, output_head, token_lo
 class Policy:
     """A causal language model in training, its starting weights beside it where they are needed.
 
-    Arithmetic is in `dtype`; weights stay in float32. `rollout_model` is what draws: the model itself in
-    float32, a copy in `dtype` otherwise, which `refresh` brings up to date.
+    Arithmetic is in `dtype`; weights stay in float32, those of the start too, so that KL to it is no
+    difference of roundings. `rollout_model` is what draws: the model itself in float32, a copy in `dtype`
+    otherwise, which `refresh` brings up to date.
     """
 
     def __init__(
@@ -28,8 +30,10 @@ class Policy:
         gradient_checkpointing: bool = False,
     ) -> None:
         self.model, self.temperature, self.dtype = without_dropout(model), temperature, dtype
-        self.start = _frozen_copy(model, dtype) if keep_start else None
+        self.start = _frozen_copy(model, model.dtype) if keep_start else None
         self.rollout_model = model if dtype is torch.float32 else _frozen_copy(model, dtype)
+        self.followers: list[Callable[[], None]] = []
+        """What else draws with these weights and has to be brought up to date."""
         model.requires_grad_(True)
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -48,6 +52,8 @@ class Policy:
         if self.rollout_model is not self.model:
             for copied, learnt in zip(self.rollout_model.parameters(), self.model.parameters(), strict=True):
                 copied.copy_(learnt)
+        for follow in self.followers:
+            follow()
 
     def hidden(self, batch: MicroBatch) -> Tensor:
         """Last hidden states where a response token is predicted, and nowhere else: [N, H]."""
@@ -64,7 +70,8 @@ class Policy:
     def start_hidden(self, batch: MicroBatch) -> Tensor:
         """The starting policy's hidden states at the same places: [N, H]."""
         assert self.start is not None, "a policy without its start cannot be compared with it"
-        return last_hidden(self.start, batch.input_ids)[batch.row, batch.position]
+        with self._arithmetic():
+            return last_hidden(self.start, batch.input_ids)[batch.row, batch.position]
 
     @torch.no_grad()
     def statistics(self, hidden: Tensor, batch: MicroBatch, start: Tensor | None) -> TokenStatistics:
@@ -85,7 +92,14 @@ class Policy:
 
 
 def _frozen_copy(model: Any, dtype: torch.dtype) -> Any:
-    return copy.deepcopy(model).to(dtype).requires_grad_(False).eval()
+    """The model with its parameters in `dtype`; buffers keep theirs, as when a checkpoint is loaded.
+
+    Rotary frequencies are a buffer: in half precision they would turn far positions by wrong angles.
+    """
+    copied = copy.deepcopy(model)
+    for parameter in copied.parameters():  # each once, so tied weights stay tied
+        parameter.data = parameter.data.to(dtype)
+    return copied.requires_grad_(False).eval()
 
 
 def without_dropout(model: Any) -> Any:

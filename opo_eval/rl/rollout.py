@@ -68,14 +68,18 @@ def problems_of_step(problems: Sequence[Problem], step: int, per_step: int, seed
     What is left of an epoch after its last whole step is left out of it. Depends on nothing but its
     arguments, so a resumed run goes on alike. UsageError where there are fewer problems than a step takes.
     """
-    per_epoch = len(problems) // per_step
-    if not per_epoch:
-        raise UsageError(
-            f"{len(problems)} problems do not fill a step of {per_step}: give fewer as problems_per_step"
-        )
-    epoch, place = divmod(step - 1, per_epoch)
+    epoch, place = divmod(step - 1, steps_per_epoch(len(problems), per_step))
     order = np.random.default_rng([seed, epoch]).permutation(len(problems))
     return tuple(problems[i] for i in order[place * per_step : (place + 1) * per_step])
+
+
+def steps_per_epoch(n_problems: int, per_step: int) -> int:
+    """Whole steps that the problems give; UsageError where there is none."""
+    if n_problems < per_step:
+        raise UsageError(
+            f"{n_problems} problems do not fill a step of {per_step}: give fewer as problems_per_step"
+        )
+    return n_problems // per_step
 
 
 def roll_out(

@@ -36,8 +36,12 @@ from opo_eval.store import (
 )
 
 CONFIG, STATE, LOCK = "config.json", "state.pt", "writer.lock"
-MAY_DIFFER = ("out", "save_every", "state_every", "log_to", "workers", "timeout", "rollout_batch")
-"""Settings that a continued run may have otherwise: none of them changes what is learnt."""
+MAY_DIFFER = (
+    "out", "save_every", "state_every", "log_to", "workers", "micro_batch_tokens", "gradient_checkpointing",
+)  # fmt: skip
+"""Settings that a continued run may have otherwise. The last two, which a run that met the end of its memory
+has to change, change the rounding of gradients and nothing else. The others do not change what is learnt, but
+for verdicts that time out: on a machine with more `workers` than it has processors there may be more."""
 
 
 class TrainingRun:
@@ -52,20 +56,26 @@ class TrainingRun:
     def begin(self, description: Mapping[str, Any], *, may_grow: bool) -> None:
         """Write config.json, or refuse to continue a run that was begun otherwise.
 
-        may_grow: whether the number of steps may be larger than it was.
+        Where no step has been taken there is nothing to continue, and any settings will do.
+        may_grow: whether the number of steps may be other than it was; never fewer than have been taken.
         """
         path = self.path / CONFIG
         row = {"schema": f"opo_eval.training/{SCHEMA_VERSION}", **description}
         row = orjson.loads(orjson.dumps(row, default=str))
-        if path.exists():
+        taken = max((step.step for step in self._read_steps()), default=0)
+        if path.exists() and (taken or (self.path / STATE).exists()):
             # A checkpoint may have moved: its digest says which it is. A hub name has none.
             may = {"steps": may_grow, "model": row.get("model_sha256") is not None}
             free = (*MAY_DIFFER, *(name for name, allowed in may.items() if allowed))
-            _refuse_differences(path, orjson.loads(path.read_bytes()), row, free)
+            _refuse_differences(path, _read_config(path), row, free)
+            _refuse_fewer_steps(self.path, taken, row["config"]["steps"])
         write_atomically(path, orjson.dumps(row, option=orjson.OPT_INDENT_2) + b"\n")
 
     def restore(self) -> dict[str, Any] | None:
-        """The last state, or None; what was written of later steps is taken away."""
+        """The last state, or None; what was written of later steps is taken away.
+
+        Raises StoreError where the state cannot be read or steps before it are missing.
+        """
         state = self._read_state()
         self._cut_after(state["step"] if state else 0)
         self._steps = Appender(step_file(self.path))
@@ -89,10 +99,11 @@ class TrainingRun:
         return target
 
     def save_state(self, state: Mapping[str, Any]) -> None:
-        """Replace state.pt."""
+        """Replace state.pt, once the steps that led to it are on the disk."""
         target = self.path / STATE
         part = target.with_name(f".{STATE}.part")
         with self._writing(target):
+            _bring_to_disk(step_file(self.path).path)
             with part.open("wb") as file:
                 torch.save(dict(state), file)
                 file.flush()
@@ -123,12 +134,22 @@ class TrainingRun:
                 "start again, or restore it from a copy"
             ) from None
 
-    def _cut_after(self, last: int) -> None:
+    def _read_steps(self) -> list[TrainingStep]:
+        """What training.jsonl holds, once its torn tail is cut off."""
         file = step_file(self.path)
         if word := file.repair():
-            warnings.warn(word, TornTailWarning, stacklevel=2)
-        kept = [step for step in file if step.step <= last]
-        if len(kept) < len(file.places()):
+            warnings.warn(word, TornTailWarning, stacklevel=3)
+        return list(file)
+
+    def _cut_after(self, last: int) -> None:
+        file, steps = step_file(self.path), self._read_steps()
+        kept = [step for step in steps if step.step <= last]
+        if missing := set(range(1, last + 1)) - {step.step for step in kept}:
+            raise StoreError(
+                f"{file.path} has no line of step {min(missing)}, and {STATE} goes on from step {last}: "
+                f"restore it from a copy, or delete {STATE} to train from the start again"
+            )
+        if len(kept) < len(steps):
             lines = [orjson.dumps(file.header) + b"\n", *map(dump_record, kept)]
             write_atomically(file.path, b"".join(lines))
 
@@ -148,6 +169,14 @@ class TrainingRun:
             ) from error
 
 
+def _bring_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _is_full(error: Exception, path: Path) -> bool:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return True
@@ -159,10 +188,29 @@ def _reason(error: Exception, full: bool) -> str:
     return "no space left on the disk" if full else getattr(error, "strerror", None) or str(error)[:100]
 
 
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        row = orjson.loads(path.read_bytes())
+        return {**row, "config": dict(row["config"])}
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"{path} is damaged ({type(error).__name__}: {str(error)[:80]}): restore it from a copy, or give "
+            "another --out to start anew"
+        ) from None
+
+
+def _refuse_fewer_steps(path: Path, taken: int, steps: int) -> None:
+    if steps < taken:
+        raise StoreError(
+            f"{path} has taken {taken} steps, which cannot become {steps}: give {taken} steps or more, or "
+            "another --out to start anew"
+        )
+
+
 def _refuse_differences(
     path: Path, before: dict[str, Any], now: dict[str, Any], free: tuple[str, ...]
 ) -> None:
-    pairs = {**before, **before.get("config", {})}, {**now, **now.get("config", {})}
+    pairs = {**before, **before["config"]}, {**now, **now["config"]}
     names = [name for name in pairs[0] | pairs[1] if name not in (*free, "config", "provenance")]
     differ = [name for name in names if pairs[0].get(name) != pairs[1].get(name)]
     if differ:

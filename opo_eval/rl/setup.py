@@ -1,16 +1,21 @@
 """The parts of a trainer from its settings, and what a continued run must agree with."""
 
 from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import GenerationConfig
 
+from opo_eval.errors import EngineError
 from opo_eval.grading import Grader
 from opo_eval.problems import dataset_sha256, default_template
 from opo_eval.provenance import current_provenance
 from opo_eval.rl.config import TrainConfig
 from opo_eval.rl.data import TrainingData
 from opo_eval.rl.policy import Policy
+from opo_eval.samplers import Sampler
 from opo_eval.samplers.checkpoints import chosen_device, load_checkpoint, model_sha256
 from opo_eval.samplers.hf import HFSampler
 from opo_eval.scoring import check_head
@@ -23,6 +28,7 @@ def make_policy(config: TrainConfig) -> tuple[Policy, Any]:
     """
     model, tokenizer = load_checkpoint(config.model, "float32", chosen_device(config.device))
     check_head(model)
+    _make_saveable(model)
     policy = Policy(
         model,
         temperature=config.temperature,
@@ -31,6 +37,19 @@ def make_policy(config: TrainConfig) -> tuple[Policy, Any]:
         gradient_checkpointing=config.gradient_checkpointing,
     )
     return policy, tokenizer
+
+
+def _make_saveable(model: Any) -> None:
+    """Leave out generation settings that transformers loads and then refuses to save.
+
+    A temperature without sampling is one. The sampler goes by none of them but the special tokens.
+    """
+    own = model.generation_config
+    try:
+        own.validate(strict=True)
+    except ValueError:
+        tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
+        model.generation_config = GenerationConfig(**{name: getattr(own, name) for name in tokens})
 
 
 def make_grader(config: TrainConfig) -> Grader:
@@ -44,17 +63,32 @@ def make_grader(config: TrainConfig) -> Grader:
     )
 
 
-def make_sampler(config: TrainConfig, policy: Policy, tokenizer: Any, benchmark: str) -> HFSampler:
-    """The evaluation's sampler around the policy that learns."""
-    return HFSampler.of_model(
-        policy.rollout_model,
-        tokenizer,
+def make_sampler(config: TrainConfig, policy: Policy, tokenizer: Any, benchmark: str) -> Sampler:
+    """The evaluation's sampler around the policy that learns.
+
+    Raises EngineError for vllm where it is not installed or cannot load the policy.
+    """
+    options = {
         **prompt_options(config, benchmark),
-        temperature=config.temperature,
-        max_tokens=config.max_tokens,
-        base_seed=config.seed,
-        batch_size=config.rollout_batch,
-    )
+        "temperature": config.temperature,
+        "max_tokens": config.max_tokens,
+        "base_seed": config.seed,
+    }
+    if config.rollout_engine == "vllm":
+        options["gpu_memory"] = config.rollout_gpu_memory
+        return _vllm_rollouts(policy, tokenizer, config.out / _ROLLOUT_FOLDER, options)
+    return HFSampler.of_model(policy.rollout_model, tokenizer, **options, batch_size=config.rollout_batch)
+
+
+def _vllm_rollouts(policy: Policy, tokenizer: Any, folder: Path, options: dict[str, Any]) -> Sampler:
+    if find_spec("vllm") is None:
+        raise EngineError("rollout_engine vllm is not installed: pip install 'opo-eval[vllm]', or take hf")
+    from opo_eval.rl.vllm_rollouts import VLLMRollouts
+
+    return VLLMRollouts(policy, tokenizer, folder, **options)
+
+
+_ROLLOUT_FOLDER = ".rollout"
 
 
 def prompt_options(config: TrainConfig, benchmark: str) -> dict[str, Any]:
@@ -67,7 +101,7 @@ def prompt_options(config: TrainConfig, benchmark: str) -> dict[str, Any]:
     }
 
 
-def describe(config: TrainConfig, data: TrainingData, sampler: HFSampler) -> dict[str, Any]:
+def describe(config: TrainConfig, data: TrainingData, sampler: Sampler) -> dict[str, Any]:
     """Resolved settings, model, problems and prompts, with the code and the machine."""
     return {
         "config": {**asdict(config), **asdict(config.settled())},

@@ -6,6 +6,7 @@ Everything random is drawn from seeds that depend on the run's seed, the step, t
 alone, so an interrupted run goes on as if nothing had happened.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from math import cos, pi
@@ -27,11 +28,13 @@ from opo_eval.rl.data import TrainingData, filter_data, load_data
 from opo_eval.rl.interruption import asked_to_stop
 from opo_eval.rl.recording import record_step
 from opo_eval.rl.rewards import GradeReward, Reward, load_reward
-from opo_eval.rl.rollout import Rollout, problems_of_step, roll_out, rows_of
+from opo_eval.rl.rollout import Rollout, problems_of_step, roll_out, rows_of, steps_per_epoch
 from opo_eval.rl.run import TrainingRun
 from opo_eval.rl.setup import describe, make_grader, make_policy, make_sampler
+from opo_eval.rl.steps import checkpoint_name
 from opo_eval.rl.update import Sums, Update, split_groups
-from opo_eval.rl.writers import make_writers
+from opo_eval.rl.writers import check_names, make_writers
+from opo_eval.samplers import Sampler
 from opo_eval.wording import counted
 
 Floats = NDArray[np.float64]
@@ -57,9 +60,17 @@ class Trained:
             said.append(
                 f"mean reward {_number(first.reward)} at step {first.step}, "
                 f"{_number(last.reward)} at step {last.step}; entropy {_number(first.entropy)}, "
-                f"then {_number(last.entropy)}; KL to the start {_number(last.kl_start)} nats a token"
+                f"then {_number(last.entropy)}; KL to the start {_last_kl(self.steps)}"
             )
         return said
+
+
+def _last_kl(steps: Sequence[TrainingStep]) -> str:
+    """Not every step measures it."""
+    measured = [step for step in steps if step.kl_start is not None]
+    if not measured:
+        return "not measured"
+    return f"{_number(measured[-1].kl_start)} nats a token at step {measured[-1].step}"
 
 
 def _number(value: float | None) -> str:
@@ -89,28 +100,39 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, run: TrainingRun, *, quiet: bool = False) -> None:
         self.config, self.run, self.method = config, run, config.settled()
+        check_names(config.log_to)  # before hours of filtering
         self.policy, self.tokenizer = make_policy(config)
-        self.grader = make_grader(config)
-        self.reward: Reward = load_reward(config.reward) if config.reward else GradeReward(self.grader)
-        loaded = load_data(config)
-        self.sampler = make_sampler(config, self.policy, self.tokenizer, loaded.problems[0].benchmark)
-        self.data = filter_data(loaded, config, self.sampler, self.grader, quiet=quiet)
         self.optimizer = torch.optim.AdamW(
             self.policy.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self.done = self.n_updates = 0
-        description = describe(config, self.data, self.sampler)
-        run.begin(description, may_grow=config.schedule is Schedule.CONSTANT)
-        self._restore(run.restore())
+        with ExitStack() as opened:
+            self.grader = opened.enter_context(make_grader(config))
+            self.reward: Reward = load_reward(config.reward) if config.reward else GradeReward(self.grader)
+            self.data, self.sampler = self._load(quiet)
+            opened.callback(self.sampler.close)
+            description = describe(config, self.data, self.sampler)
+            run.begin(description, may_grow=config.schedule is Schedule.CONSTANT)
+            self._restore(run.restore())
+            self.writers = make_writers(config.log_to, config.out, asdict(config))
+            for writer in self.writers:
+                opened.callback(writer.close)
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> "Trainer":
-        self.writers = make_writers(self.config.log_to, self.config.out, asdict(self.config))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.grader.close()
-        for writer in self.writers:
-            writer.close()
+        self._opened.close()
+
+    def _load(self, quiet: bool) -> tuple[TrainingData, Sampler]:
+        config = self.config
+        loaded = load_data(config)
+        steps_per_epoch(len(loaded.problems), config.problems_per_step)
+        sampler = make_sampler(config, self.policy, self.tokenizer, loaded.problems[0].benchmark)
+        data = filter_data(loaded, config, sampler, self.grader, quiet=quiet)
+        steps_per_epoch(len(data.problems), config.problems_per_step)
+        return data, sampler
 
     # --- the loop -----------------------------------------------------------------------------------
 
@@ -179,9 +201,9 @@ class Trainer:
             optimizer=self.optimizer,
             method=method,
             gradient_clip=config.gradient_clip,
-            micro_batch_tokens=config.micro_batch_tokens or _MICRO_BATCH[self.policy.device.type],
+            micro_batch_tokens=config.micro_batch_tokens or _micro_batch(self.policy.device),
             rows=rows,
-            against_start=_is_due(number, config.kl_every),
+            against_start=_measures_kl(number, config.kl_every),
             clock=clock,
         )
         try:
@@ -194,12 +216,14 @@ class Trainer:
     # --- what is kept -------------------------------------------------------------------------------
 
     def _save(self, number: int) -> None:
-        config = self.config
-        last = number == config.steps
-        if last or number % config.save_every == 0:
-            self.run.save_checkpoint(number, self._write_checkpoint)
-        if last or number % (config.state_every or config.save_every) == 0:
+        # The state comes first: a continued run writes the checkpoint that is missing, from its weights.
+        if self._is_due(number, self.config.state_every or self.config.save_every):
             self._save_state()
+        if self._is_due(number, self.config.save_every):
+            self.run.save_checkpoint(number, self._write_checkpoint)
+
+    def _is_due(self, number: int, every: int) -> bool:
+        return number == self.config.steps or number % every == 0
 
     def _write_checkpoint(self, path: Path) -> None:
         self.policy.model.save_pretrained(path)
@@ -220,13 +244,18 @@ class Trainer:
             self.policy.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.done, self.n_updates = state["step"], state["n_updates"]
+            is_there = (self.config.out / checkpoint_name(self.done)).exists()
+            if self._is_due(self.done, self.config.save_every) and not is_there:
+                self.run.save_checkpoint(self.done, self._write_checkpoint)
 
     def _kept(self) -> str:
         saved = sorted(self.config.out.glob("step_*"))
         return f"; the last checkpoint before that is {saved[-1]}" if saved else ""
 
 
-_MICRO_BATCH = {"cpu": 2_048, "cuda": 32_768}
+def _micro_batch(device: torch.device) -> int:
+    # On a GPU: in float32 the activations of a model of 0.5 billion parameters take about 20 GiB.
+    return 2_048 if device.type == "cpu" else 8_192
 
 
 def rate_factor(step: int, config: TrainConfig) -> float:
@@ -244,5 +273,5 @@ _AFTER_WARMUP = {
 }
 
 
-def _is_due(step: int, every: int) -> bool:
+def _measures_kl(step: int, every: int) -> bool:
     return every > 0 and (step - 1) % every == 0

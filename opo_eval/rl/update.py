@@ -17,6 +17,7 @@ from opo_eval.rl.batches import MicroBatch, Row, micro_batches
 from opo_eval.rl.clock import Clock
 from opo_eval.rl.config import Method
 from opo_eval.rl.loss import surrogate
+from opo_eval.rl.memory import memory_explained
 from opo_eval.rl.policy import Policy
 from opo_eval.scoring import TokenStatistics, k1, k3
 
@@ -67,13 +68,18 @@ class Update:
     def run(self, mini_batches: Sequence[Sequence[int]]) -> Sums:
         """Take one step of the optimiser for each mini-batch (places in `rows`).
 
-        Raises OpoEvalError where a loss or a gradient is not finite; the weights are then as they were
-        before that step of the optimiser.
+        Raises OpoEvalError where a loss or a gradient is not finite, or memory runs out; the weights are then
+        as they were before that step of the optimiser.
         """
-        old = self._old_logprobs() if len(mini_batches) > 1 else None
-        for places in mini_batches:
-            self.optimizer.zero_grad(set_to_none=True)
-            self._step(sum(self._backward(batch, old) for batch in self._micro_batches(places)))
+        longest = max(row.size for row in self.rows)
+        with memory_explained(
+            f"an update in micro-batches of {self.micro_batch_tokens} tokens (its longest row has {longest})",
+            "give fewer micro_batch_tokens, or gradient_checkpointing, and continue",
+        ):
+            old = self._old_logprobs() if len(mini_batches) > 1 else None
+            for places in mini_batches:
+                self.optimizer.zero_grad(set_to_none=True)
+                self._step(sum(self._backward(batch, old) for batch in self._micro_batches(places)))
         return self.sums
 
     def _micro_batches(self, places: Sequence[int]) -> Iterator[MicroBatch]:
@@ -129,7 +135,7 @@ class Update:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise OpoEvalError(
                 f"the loss is {loss:g} and the norm of its gradient {norm:g}: lower learning_rate or "
-                "gradient_clip, or train in float32"
+                "gradient_clip, or train in float32, into another out"
             )
         self.optimizer.step()
         self.sums.losses.append(loss)

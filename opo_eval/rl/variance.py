@@ -7,7 +7,7 @@ computed elsewhere (`opo_eval.variance`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from opo_eval.errors import InputError, UsageError
 from opo_eval.progress import Progress
 from opo_eval.records import Group, RunSettings, Sample, SamplingSettings
 from opo_eval.rl.gradients import DIMENSIONS, PRODUCTS, Products, projection_error
+from opo_eval.rl.memory import memory_explained
 from opo_eval.samplers.checkpoints import chosen_device, load, model_sha256
 from opo_eval.samplers.options import DTYPES
 from opo_eval.samplers.prompts import Prompter
@@ -88,7 +89,8 @@ def measure_products(
 
     What the run directory holds already is not computed again. Raises UsageError for options out of range
     and for a run whose tokens were not all drawn from the policy itself, InputError where samples or their
-    tokens are missing or the checkpoint has changed, EngineError where it cannot be loaded.
+    tokens are missing or the checkpoint has changed, EngineError where it cannot be loaded, OpoEvalError
+    where memory runs out.
     """
     options = options or GradientOptions()
     sampling = _check(run.manifest.settings, options)
@@ -103,7 +105,8 @@ def measure_products(
         with Progress(f"gradients of {run.path}", len(todo), unit="problems", quiet=quiet) as progress:
             for group in progress.watch(index.groups(only=todo)):
                 responses = _responses(group, n)
-                made = products(model, prompt_of(group), responses)
+                with _memory_explained(group, responses, signature):
+                    made = products(model, prompt_of(group), responses)
                 appender.append([ScoreProducts.of(group.problem.id, signature, [*map(len, responses)], made)])
     found = {row.problem_id: row for row in file if (row.n, row.gradients) == (n, signature)}
     return {problem.id: found[problem.id] for problem in index.problems}
@@ -170,6 +173,17 @@ def _estimator(
         own = {"dimensions": options.dimensions, "seed": options.seed}
         words += [f"d:{options.dimensions}", f"seed:{options.seed}"]
     return partial(PRODUCTS[chosen], temperature=sampling.temperature, **own), "|".join(words)
+
+
+def _memory_explained(
+    group: Group, responses: Sequence[Sequence[int]], gradients: str
+) -> AbstractContextManager[None]:
+    fewer = "" if gradients.startswith("last-layer") else "give --gradients last-layer, or "
+    return memory_explained(
+        f"the gradients of problem {group.problem.source_id}, whose longest response has "
+        f"{max(map(len, responses))} tokens,",
+        f"{fewer}sample with a smaller --max-tokens; the problems that are done are kept",
+    )
 
 
 # --- prompts and responses --------------------------------------------------------------------------

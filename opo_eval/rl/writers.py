@@ -7,6 +7,7 @@ steps again: a tracker shows each step once.
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,12 +43,20 @@ def make_writers(names: Iterable[str], out: Path, config: Mapping[str, Any]) -> 
     library is missing or does not start.
     """
     names = tuple(dict.fromkeys(names))
+    check_names(names)
+    with ExitStack() as opened:
+        writers = [opened.enter_context(closing(_make(name, out, config))) for name in names]
+        opened.pop_all()  # they stay open, unless one of them does not start
+    return writers
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise UsageError for a name that is not in `WRITERS`."""
     for name in names:
         if name not in WRITERS:
             raise UsageError(
                 f"there is no tracker {name!r}{nearest(name, WRITERS)}: choose among {', '.join(WRITERS)}"
             )
-    return [_make(name, out, config) for name in names]
 
 
 def scalars(step: TrainingStep) -> dict[str, float]:

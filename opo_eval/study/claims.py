@@ -262,7 +262,12 @@ CONTRASTS = (
     ("length weighting", "dr_grpo", "opo"),
     ("length weighting, the own response left out of both baselines", "rloo", "opo_loo"),
     ("the own response in a length-weighted baseline, a bias", "opo_loo", "opo"),
-    ("the own response in a plain mean, a factor of (G - 1) / G", "rloo", "dr_grpo"),
+    # A difference of methods it is not: see `opo_eval.study.words`.
+    (
+        "a factor of (G - 1) / G, which AdamW takes out: how far rounding alone carries runs apart",
+        "rloo",
+        "dr_grpo",
+    ),
     ("one baseline a batch in place of one a problem", "opo", "opo_batch"),
 )
 """What a pair of arms differs in, and the pair: `b` has it, `a` has not."""

@@ -7,8 +7,10 @@ from opo_eval.compare import ComparedRuns
 from opo_eval.records import Comparison, MetricTable
 from opo_eval.report.training_data import (
     QUANTITIES,
+    Contrast,
     Curve,
     FigureOf,
+    JudgedExperiment,
     Lift,
     LiftBounds,
     Path,
@@ -29,7 +31,7 @@ from opo_eval.study.claims import (
 )
 from opo_eval.study.results import Results
 from opo_eval.study.settings import START
-from opo_eval.study.words import limits, settings_rows
+from opo_eval.study.words import clip_note, limits, settings_rows
 
 BLOCKS = 30
 """Points of a curve: one rollout's reward varies more than the methods differ, so steps are averaged."""
@@ -49,18 +51,14 @@ def study_page(results: Results, compared: ComparedRuns | None = None) -> StudyP
         last_mean=tuple(_last_means(results)) if results.is_of_methods else (),
         lifts=tuple(_lifts(results)) if results.is_of_methods else (),
         lift_bounds=LiftBounds(pass_at_1=study.evaluation.lift, pass_at_k=-study.evaluation.loss),
-        experiments=tuple(
-            judge(one, results.pairs[one.a, one.b]) for one in EXPERIMENTS if (one.a, one.b) in results.pairs
-        ),
-        contrasts=adjusted(
-            [contrast(what, results.pairs[a, b]) for what, a, b in CONTRASTS if (a, b) in results.pairs]
-        ),
+        experiments=tuple(_experiments(results)),
+        contrasts=adjusted(list(_contrasts(results))),
         curves=tuple(_curves(results)),
         paths=tuple(_paths(results)),
         figures=tuple(_figures(results)),
         pass_at_k_arms=(START, *(results.label(arm) for arm in _PASS_AT_K if arm in results.arms)),
         runs=tuple(_runs(results)),
-        notes=(*limits(study, results.is_of_methods), *_unfinished(results)),
+        notes=(*limits(study, _clipped(results), results.is_of_methods), *_unfinished(results)),
         rebuild=study.rebuild,
     )
 
@@ -119,6 +117,31 @@ def _lift(results: Results, arm: str, first: Comparison, last: Comparison) -> Li
     )
 
 
+# --- pairs of arms ----------------------------------------------------------------------------------
+
+
+def _experiments(results: Results) -> Iterator[JudgedExperiment]:
+    for one in EXPERIMENTS:
+        if (one.a, one.b) in results.pairs:
+            yield replace(judge(one, results.pairs[one.a, one.b]), note=_clip_note(results, one.a, one.b))
+
+
+def _contrasts(results: Results) -> Iterator[Contrast]:
+    for what, a, b in CONTRASTS:
+        if (a, b) in results.pairs:
+            yield replace(contrast(what, results.pairs[a, b]), note=_clip_note(results, a, b))
+
+
+def _clip_note(results: Results, a: str, b: str) -> str:
+    return clip_note(*((results.label(arm), results.clipped(arm)) for arm in (a, b)))
+
+
+def _clipped(results: Results) -> dict[str, float]:
+    """Arm in print → share of its steps whose gradient was clipped; those that have a clip."""
+    shares = {results.label(arm): results.clipped(arm) for arm in results.arms}
+    return {label: share for label, share in shares.items() if share is not None}
+
+
 # --- training ---------------------------------------------------------------------------------------
 
 
@@ -136,6 +159,7 @@ def _trained(results: Results, arm: str) -> TrainedArm:
         n_seeds=len(runs),
         steps=first[-1].step,
         updates=first[-1].n_updates,
+        clipped=results.clipped(arm),
         last_third=last,
     )
 

@@ -48,6 +48,13 @@ class Results:
         """The arm in print."""
         return self.study.labels[arm]
 
+    def clipped(self, arm: str) -> float | None:
+        """Share of the arm's steps whose gradient was clipped, mean over its runs; None without a clip."""
+        plans = [plan for plan in self.trained if plan.arm == arm]
+        shares = [series.clipped_share(self.steps[p.name], p.config.gradient_clip) for p in plans]
+        known = [share for share in shares if share is not None]
+        return sum(known) / len(known) if len(known) == len(shares) else None
+
     def points_of(self, arm: str) -> tuple[tuple[Point, ...], ...]:
         """The checkpoints of each run: KL to the start and pass@1."""
         shares = self.evaluated.pass_at_1[arm]

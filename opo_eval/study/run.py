@@ -28,6 +28,7 @@ from opo_eval.study.stages import (
     n_evaluated,
     n_steps_taken,
     not_evaluated,
+    reason_of,
     start_plan,
     training_jobs,
 )
@@ -40,18 +41,19 @@ def run_study(
 ) -> Path:
     """Train every arm with every seed, evaluate all checkpoints, and write the report; returns its folder.
 
-    workers: runs at once, each a process with one thread; default: one a processor. train: what trains one
-    run; default: `opo_eval.rl.trainer.train`. What is finished is skipped. A run that fails is named and the
-    others go on; after the report of the others OpoEvalError is raised.
+    workers: runs at once, each a process with one thread; default: one a processor, and one alone on a GPU,
+    whose memory they would share. train: what trains one run; default: `opo_eval.rl.trainer.train`. What is
+    finished is skipped. A run that fails is named and the others go on; after the report of the others
+    OpoEvalError is raised.
     """
     refuse_other_folder(study.report)
     evaluation_problems(study)  # before hours of training
-    workers = at_once(workers, len(study.plans))
-    failed = _train(study, workers, quiet, train)
+    n_runs = at_once(workers or _fitting(study), len(study.plans))
+    failed = _train(study, n_runs, quiet, train)
     trained = [plan for plan in study.plans if is_trained(plan)]
     if not trained:
         raise OpoEvalError(f"no run of the study {study.name} could be trained: {_spell(failed)}")
-    failed |= _evaluate(study, trained, workers, quiet)
+    failed |= _evaluate(study, trained, n_runs, quiet)
     done = [plan for plan in trained if plan.name not in failed]
     if START in failed or not done:
         # Without the start there is nothing to compare the arms with.
@@ -63,6 +65,13 @@ def run_study(
             f"{study.report} is of the others: give the same command again to continue"
         )
     return study.report
+
+
+def _fitting(study: Study) -> int | None:
+    """Runs that fit onto the device together; None: as many as there are processors."""
+    from opo_eval.samplers.checkpoints import chosen_device  # seconds, for torch
+
+    return None if chosen_device(study.plans[0].config.device) == "cpu" else 1
 
 
 def write_study(
@@ -127,8 +136,9 @@ def _train(study: Study, workers: int, quiet: bool, train: Train | None) -> dict
 
 def _evaluate(study: Study, trained: Sequence[RunPlan], workers: int, quiet: bool) -> dict[str, str]:
     """Why which runs, or the start, are not evaluated."""
-    reasons = _run(
-        evaluation_jobs(study, trained, workers),
+    jobs = evaluation_jobs(study, trained, workers)
+    said = _run(
+        list(jobs),
         workers,
         what="evaluating",
         total=1 + sum(len(plan.saved_steps) for plan in trained),
@@ -136,7 +146,8 @@ def _evaluate(study: Study, trained: Sequence[RunPlan], workers: int, quiet: boo
         n_done=lambda: n_evaluated(study, trained),
         quiet=quiet,
     )
-    return dict.fromkeys(not_evaluated(study, trained), "; ".join(reasons.values()))
+    told = {run: said.get(job.name, "") for job, runs in jobs.items() for run in runs}
+    return {run: reason_of(run, told[run]) for run in not_evaluated(study, trained)}
 
 
 def _run(
@@ -159,7 +170,7 @@ def _run(
 
         failed = run_jobs(jobs, workers=workers, watch=watch)
     for name, reason in failed.items():
-        print(f"{name} failed: {reason}", file=sys.stderr, flush=True)
+        print(f"{name} failed: {'; '.join(reason.splitlines())}", file=sys.stderr, flush=True)
     return failed
 
 

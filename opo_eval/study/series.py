@@ -102,6 +102,14 @@ def _mean_of(steps: Steps, quantity: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def clipped_share(steps: Steps, highest: float) -> float | None:
+    """Share of a run's steps whose gradient was longer than `highest`, its clip; None where that is 0.
+
+    A step of several updates is counted by their mean length, which is what a step records.
+    """
+    return sum(step.gradient_norm > highest for step in steps) / len(steps) if highest else None
+
+
 # --- KL against pass@1 ------------------------------------------------------------------------------
 
 

@@ -22,20 +22,29 @@ Paths are taken from the folder in which the study is run.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from opo_eval.errors import UsageError
-from opo_eval.rl.config import TrainConfig, read_toml
-from opo_eval.wording import listed, nearest
+from opo_eval.rl.config import Method, TrainConfig, converted, read_toml
+from opo_eval.samplers.options import check_range
+from opo_eval.wording import listed
 
 START = "start"
 """Name of the checkpoint that every run begins from."""
 _NAME = re.compile(r"[a-z0-9_]+")
-_COUNTS = ("problems", "samples_last", "samples", "samples_before", "max_tokens", "batch_size", "last")
+_COUNTS = ("problems", "samples_last", "samples", "samples_before", "last")
 _OWN = ("out", "seed")
 """Settings of a training run that the study gives each."""
+_OF_ARMS = (
+    "method", "alpha", "insist", *(field.name for field in fields(Method)),
+    "steps", "problems_per_step", "group_size", "max_tokens", "learning_rate", "schedule", "warmup_steps",
+    "weight_decay", "gradient_clip",
+    "kl_every", "save_every", "state_every", "micro_batch_tokens", "gradient_checkpointing", "rollout_batch",
+)  # fmt: skip
+"""What arms may have otherwise: the method, its schedule and its housekeeping. All else, such as the
+problems, the prompt and the reward, is one for all, and so is the evaluation, which asks as training asks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +52,7 @@ class Evaluation:
     """How the checkpoints of every run are sampled, graded and measured."""
 
     benchmark: str
-    """Problems that no run is trained on."""
+    """Problems that no run is trained on: one of the training's `benchmarks`, so that this is checked."""
     problems: int | None = None
     """How many; of tiny-arith up to 1,024, of which the benchmark is the first 64. Default: all of them."""
     samples_last: int = 64
@@ -119,31 +128,30 @@ class Study:
         _check_arms(self)
         plans = tuple(self._plan(arm, seed) for seed in self.seeds for arm in self.arms)
         object.__setattr__(self, "plans", plans)
+        _check_held_out(self.evaluation, plans[0].config)
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> "Study":
         """A study from a decoded TOML file; UsageError for what is missing, unknown or out of range."""
-        needed = ("name", "out", "report", "seeds", "train", "evaluation", "arms")
-        known = (*needed, "title", "rebuild")
-        for name in settings:
-            if name not in known:
-                raise UsageError(f"{name!r} is no setting of a study{nearest(name, known)}: {listed(known)}")
+        given = converted(_StudyFile, settings, "a study")
+        needed = [field.name for field in fields(_StudyFile) if field.default is MISSING]
         for name in needed:
-            if name not in settings:
+            if name not in given:
                 raise UsageError(f"the study has no {name!r}: it takes {listed(needed)}")
-        arms = {name: dict(own) for name, own in settings["arms"].items()}
+        file = _StudyFile(**given)
+        arms = {name: dict(own) for name, own in file.arms.items()}
         labels = {name: own.pop("label", name) for name, own in arms.items()}
         return cls(
-            name=settings["name"],
-            out=Path(settings["out"]),
-            report=Path(settings["report"]),
-            seeds=tuple(settings["seeds"]),
-            train=settings["train"],
+            name=file.name,
+            out=file.out,
+            report=file.report,
+            seeds=file.seeds,
+            train=file.train,
             arms=arms,
             labels=labels,
-            evaluation=_evaluation(settings["evaluation"]),
-            title=settings.get("title", settings["name"]),
-            rebuild=settings.get("rebuild", ""),
+            evaluation=_evaluation(file.evaluation),
+            title=file.title or file.name,
+            rebuild=file.rebuild,
         )
 
     @property
@@ -166,6 +174,21 @@ class Study:
         return RunPlan(arm=arm, seed=seed, config=config)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _StudyFile:
+    """A study as its file has it."""
+
+    name: str
+    out: Path
+    report: Path
+    seeds: tuple[int, ...]
+    train: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    arms: Mapping[str, Mapping[str, Any]]
+    title: str = ""
+    rebuild: str = ""
+
+
 def read_study(path: Path) -> Study:
     """A study from its TOML file; InputError where it cannot be read, UsageError for what does not fit."""
     return Study.from_mapping(read_toml(path))
@@ -179,23 +202,32 @@ def _start_path(name: str) -> str:
 
 
 def _evaluation(settings: Mapping[str, Any]) -> Evaluation:
-    known = {field.name: field.type for field in fields(Evaluation)}
-    for name, value in settings.items():
-        if name not in known:
-            raise UsageError(
-                f"{name!r} is no setting of an evaluation{nearest(name, known)}: {listed(known)}"
-            )
-        if name in _COUNTS and value < 1:
-            raise UsageError(f"{name} of the evaluation cannot be {value!r}: it has to be at least 1")
-    if "benchmark" not in settings:
+    given = converted(Evaluation, settings, "an evaluation")
+    if "benchmark" not in given:
         raise UsageError("the evaluation has no benchmark: name the problems that the checkpoints answer")
-    evaluation = Evaluation(**settings)
+    evaluation = Evaluation(**given)
+    for name in _COUNTS:
+        if (value := getattr(evaluation, name)) is not None and value < 1:
+            raise UsageError(f"{name} of the evaluation cannot be {value!r}: it has to be at least 1")
+    check_range(
+        temperature=evaluation.temperature,
+        max_tokens=evaluation.max_tokens,
+        batch_size=evaluation.batch_size,
+    )
     if evaluation.samples_last < evaluation.samples:
         raise UsageError(
             f"samples_last {evaluation.samples_last} of the evaluation is less than samples "
             f"{evaluation.samples}: the last checkpoints are compared at as many as the others have"
         )
     return evaluation
+
+
+def _check_held_out(evaluation: Evaluation, config: TrainConfig) -> None:
+    if evaluation.benchmark not in config.benchmarks:
+        raise UsageError(
+            f"the evaluation's benchmark {evaluation.benchmark!r} is not among the training's benchmarks "
+            f"({listed(config.benchmarks)}), so its problems may be trained on: add it there"
+        )
 
 
 def _check_arms(study: Study) -> None:
@@ -212,9 +244,16 @@ def _check_arms(study: Study) -> None:
         for name in _OWN:
             if name in own or name in study.train:
                 raise UsageError(f"the study gives every run its {name}: leave {name} out of arm {arm!r}")
+        if not isinstance(study.labels[arm], str):
+            raise UsageError(f"the label of arm {arm!r} cannot be {study.labels[arm]!r}: give a text")
     labels = [START, *study.labels.values()]
     if len(set(labels)) < len(labels):
         raise UsageError(f"arms need labels that differ, and none that is {START!r}: {listed(labels[1:])}")
-    models = {own["model"] for own in study.arms.values() if "model" in own}
-    if models:
-        raise UsageError(f"all arms begin from one model: give {listed(sorted(models))} under [train] only")
+    _check_shared(study)
+
+
+def _check_shared(study: Study) -> None:
+    shared = {field.name for field in fields(TrainConfig)} - set(_OF_ARMS)
+    for arm, own in study.arms.items():
+        if found := [name for name in own if name in shared]:
+            raise UsageError(f"all arms share one {listed(found)}: give it under [train], not in arm {arm!r}")

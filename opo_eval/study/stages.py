@@ -93,13 +93,23 @@ def _asked_of(plan: RunPlan) -> str:
 # --- evaluation -------------------------------------------------------------------------------------
 
 
-def evaluation_jobs(study: Study, trained: Sequence[RunPlan], n_jobs: int) -> list[Job]:
-    """What is not evaluated yet, dealt out to so many jobs: beginning a process takes as long as one."""
+def evaluation_jobs(study: Study, trained: Sequence[RunPlan], n_jobs: int) -> dict[Job, list[str]]:
+    """What is not evaluated yet, dealt out to so many jobs: beginning a process takes as long as one.
+
+    Job → names of the runs that it evaluates; see `reason_of`.
+    """
     runs = list(not_evaluated(study, trained).items())
-    return [
-        Job(f"evaluation {i + 1}", partial(_evaluate_all, study, runs[i::n_jobs]))
-        for i in range(min(n_jobs, len(runs)))
-    ]
+    dealt = [runs[i::n_jobs] for i in range(min(n_jobs, len(runs)))]
+    return {
+        Job(f"evaluation {i + 1}", partial(_evaluate_all, study, part)): [name for name, _ in part]
+        for i, part in enumerate(dealt)
+    }
+
+
+def reason_of(run: str, said: str) -> str:
+    """Why a run is not evaluated, from what its job said: its own line, or else all of it."""
+    own = [line.removeprefix(f"{run}: ") for line in said.splitlines() if line.startswith(f"{run}: ")]
+    return own[0] if own else said
 
 
 def not_evaluated(study: Study, trained: Sequence[RunPlan]) -> dict[str, list[CheckpointPlan]]:
@@ -156,7 +166,7 @@ def n_evaluated(study: Study, trained: Sequence[RunPlan]) -> int:
 
 
 def _evaluate_all(study: Study, runs: Sequence[tuple[str, Sequence[CheckpointPlan]]]) -> None:
-    """Evaluate run after run; OpoEvalError at the end names those that failed."""
+    """Evaluate run after run; OpoEvalError at the end names those that failed, a line each."""
     failed = []
     config = study.plans[0].config
     with Grader(
@@ -166,9 +176,9 @@ def _evaluate_all(study: Study, runs: Sequence[tuple[str, Sequence[CheckpointPla
             try:
                 _evaluate(study, checkpoints, grader)
             except OpoEvalError as error:
-                failed.append(f"{name}: {error}")
+                failed.append(f"{name}: {' '.join(str(error).split())}")
     if failed:
-        raise OpoEvalError("; ".join(failed))
+        raise OpoEvalError("\n".join(failed))
 
 
 def _evaluate(study: Study, checkpoints: Sequence[CheckpointPlan], grader: Grader) -> None:
@@ -236,7 +246,10 @@ def _digest(asked: object) -> str:
 
 def _has_receipt(folder: Path, asked: str) -> bool:
     path = folder / _RECEIPT
-    return path.is_file() and orjson.loads(path.read_bytes()) == {"asked": asked}
+    try:
+        return path.is_file() and orjson.loads(path.read_bytes()) == {"asked": asked}
+    except orjson.JSONDecodeError:  # done again, which finds what is there
+        return False
 
 
 def _write_receipt(folder: Path, asked: str) -> None:

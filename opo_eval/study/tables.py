@@ -14,6 +14,7 @@ from opo_eval.metrics import METRICS, MetricSettings, measure_groups
 from opo_eval.processors import run_all
 from opo_eval.progress import Progress
 from opo_eval.records import Comparison, MetricRow, MetricTable, ProblemStatistics, SampleOutcomes
+from opo_eval.stats import ratio
 from opo_eval.store import RunDir
 from opo_eval.study.settings import START, RunPlan, Study
 from opo_eval.study.stages import CheckpointPlan, checkpoint_plans, start_plan
@@ -105,14 +106,33 @@ def mean_table(tables: Sequence[MetricTable]) -> MetricTable:
     """Several checkpoints of one run as one: each metric's pairs are added up, problem by problem.
 
     Where every checkpoint defines a metric on the same problems and weighs them alike, as with pass@k, its
-    value is the mean of theirs. A metric that not all have is left out. It has no rows: what is known of it
-    is its value.
+    value is the mean of theirs. A metric that not all have, or that is nowhere defined, is left out. Rows are
+    of all problems and have no interval.
     """
     first = tables[0]
     by_name = [{statistics.metric: statistics for statistics in table.statistics} for table in tables]
     shared = [name for name in by_name[0] if all(name in own for own in by_name)]
-    added = tuple(_added([own[name] for own in by_name]) for name in shared)
-    return replace(first, statistics=added)
+    added = [_added([own[name] for own in by_name]) for name in shared]
+    known = tuple(statistics for statistics in added if any(statistics.denominators))
+    rows = {row.metric: row for row in first.rows if row.subset == "all"}
+    own_rows = tuple(_row_of(rows[statistics.metric], statistics) for statistics in known)
+    return replace(first, statistics=known, rows=own_rows)
+
+
+def _row_of(row: MetricRow, statistics: ProblemStatistics) -> MetricRow:
+    """The row with the value and the counts of other statistics of its metric."""
+    defined = np.array(statistics.denominators) > 0
+    return replace(
+        row,
+        value=float(ratio(statistics.numerators, statistics.denominators)),
+        interval=None,
+        interval_these=None,
+        band=None,
+        n_problems=int(defined.sum()),
+        n_problems_left_out=int((~defined).sum()),
+        n_samples=sum(statistics.n_samples),
+        n_samples_left_out=sum(statistics.n_samples_left_out),
+    )
 
 
 def _added(statistics: Sequence[ProblemStatistics]) -> ProblemStatistics:

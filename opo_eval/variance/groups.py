@@ -39,11 +39,13 @@ class ScoredProblem:
     problem_id: str
     source_id: str
     rewards: Floats
-    """[n]: 1 for CORRECT, 0 for every other strict verdict."""
+    """[n]: 1 for CORRECT, 0 for every other strict verdict; samples without a reward are left out."""
     lengths: Floats
     """[n], in tokens."""
     products: Floats
     """[n, n]: inner products of score vectors."""
+    indices: tuple[int, ...] = ()
+    """Which samples of the problem these are, [n]; empty where they have no names."""
 
     @property
     def squared_norms(self) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 
 from opo_eval.errors import InputError
 from opo_eval.progress import Progress
-from opo_eval.records import Group, Verdict
+from opo_eval.records import Grade, Group, Verdict
 from opo_eval.stats import Floats
 from opo_eval.store import RunDir, RunIndex
 from opo_eval.variance.groups import (
@@ -99,6 +99,10 @@ class VarianceStudy:
     grader: str
     options: VarianceOptions
     verdicts: Mapping[str, int]
+    n_unscorable: int
+    """Samples whose verdict says nothing of their answer (`opo_eval.rl.rewards.UNSCORABLE`): left out."""
+    n_problems_left_out: int
+    """Problems with too few other samples for two groups, and for held-out baselines where there are any."""
     problems: tuple[ScoredProblem, ...]
     fit: LengthFit
     constants: Constants
@@ -143,7 +147,10 @@ def study_variance(
 ) -> VarianceStudy:
     """The study of a graded run whose gradients have been taken; products: of every problem, by its id.
 
-    Raises UsageError for a group size that n does not hold, InputError where samples are not graded.
+    Rewards are those of training: what could not be graded has none and is left out.
+
+    Raises UsageError for a group size that n does not hold, InputError where samples are not graded, or of
+    no problem enough could be.
     """
     from opo_eval.rl.variance import relative_error
 
@@ -152,9 +159,11 @@ def study_variance(
     grader = _grader(index, options.grader)
     some = next(iter(products.values()))
     groups = list(index.groups(grader))
-    problems = tuple(_scored(group, products[group.problem.id], grader) for group in groups)
     settings = run.manifest.settings
     group_size = options.group_size or default_group_size(some.n)
+    baselines = usable_baselines(some.n, group_size)
+    scored = [_scored(group, products[group.problem.id], grader) for group in groups]
+    problems = _large_enough(scored, baselines, group_size, run)
     return VarianceStudy(
         checkpoint=settings.checkpoint.name,
         benchmark=settings.benchmark,
@@ -165,7 +174,9 @@ def study_variance(
         grader=grader,
         options=options,
         verdicts=_verdicts(groups, some.n),
-        **_findings(problems, group_size, options, quiet=quiet),
+        n_unscorable=sum(some.n - len(problem.rewards) for problem in scored),
+        n_problems_left_out=len(scored) - len(problems),
+        **_findings(problems, baselines, group_size, options, quiet=quiet),
     )
 
 
@@ -175,11 +186,15 @@ def default_group_size(n: int) -> int:
 
 
 def _findings(
-    problems: tuple[ScoredProblem, ...], group_size: int, options: VarianceOptions, *, quiet: bool
+    problems: tuple[ScoredProblem, ...],
+    baselines: tuple[Baseline, ...],
+    group_size: int,
+    options: VarianceOptions,
+    *,
+    quiet: bool,
 ) -> dict[str, Any]:
     """The fields of a study that are computed from its problems."""
     rng = np.random.default_rng(options.seed)
-    baselines = usable_baselines(len(problems[0].rewards), group_size)
     with Progress("variance of groups", len(problems), unit="problems", quiet=quiet, after_s=3) as progress:
         found = tuple(
             moments(problem, baselines, group_size, rng=rng, n_orders=options.n_orders)
@@ -206,21 +221,46 @@ def _grader(index: RunIndex, wanted: str | None) -> str:
 
 
 def _scored(group: Group, products: "ScoreProducts", grader: str) -> ScoredProblem:
-    rewards = []
-    for graded in group.samples[: products.n]:
-        if graded.grade is None:
-            raise InputError(
-                f"sample {graded.sample.index} of problem {group.problem.source_id} is not graded by "
-                f"{grader}: run `opo-eval grade` with the same settings again"
-            )
-        rewards.append(float(graded.grade.verdict is Verdict.CORRECT))
+    """The samples that have a reward."""
+    from opo_eval.rl.rewards import verdict_reward
+
+    grades = _grades(group, products.n, grader)
+    rewards = np.array([verdict_reward(grade.verdict) for grade in grades])
+    (kept,) = np.nonzero(~np.isnan(rewards))
     return ScoredProblem(
         problem_id=group.problem.id,
         source_id=group.problem.source_id,
-        rewards=np.array(rewards),
-        lengths=np.array(products.lengths, dtype=np.float64),
-        products=products.matrix(),
+        rewards=rewards[kept],
+        lengths=np.array(products.lengths, dtype=np.float64)[kept],
+        products=products.matrix()[np.ix_(kept, kept)],
+        indices=tuple(grades[place].index for place in kept),
     )
+
+
+def _grades(group: Group, n: int, grader: str) -> list[Grade]:
+    grades = [graded.grade for graded in group.samples[:n] if graded.grade is not None]
+    if len(grades) < n:
+        missing = next(graded.sample.index for graded in group.samples[:n] if graded.grade is None)
+        raise InputError(
+            f"sample {missing} of problem {group.problem.source_id} is not graded by {grader}: run `opo-eval "
+            "grade` with the same settings again"
+        )
+    return grades
+
+
+def _large_enough(
+    problems: Sequence[ScoredProblem], baselines: tuple[Baseline, ...], group_size: int, run: RunDir
+) -> tuple[ScoredProblem, ...]:
+    """Those with samples for two groups and, where some are to be held out, for that."""
+    holds_out = any(baseline.estimator is None for baseline in baselines)
+    least = 2 * group_size + holds_out
+    kept = tuple(problem for problem in problems if len(problem.rewards) >= least)
+    if not kept:
+        raise InputError(
+            f"no problem of {run.path} has {least} samples that could be graded: grade them again with more "
+            "time, or mend the golds"
+        )
+    return kept
 
 
 def _verdicts(groups: Sequence[Group], n: int) -> dict[str, int]:

@@ -167,6 +167,17 @@ def test_an_unknown_name_or_an_option_without_meaning(tmp_path: Path) -> None:
 # --- verl's layout ----------------------------------------------------------------------------------
 
 
+def test_a_difficulty_without_a_model_is_kept_without_one(tmp_path: Path) -> None:
+    rows = [
+        verl_row(f"What is ${i}+2$?", "4", extra_info={"model_difficulty": value})
+        for i, value in enumerate((3, "hard", None))
+    ]
+    path = tmp_path / "math.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    found = [problem.tags.get("model_difficulty") for problem in load_training_problems(path).problems]
+    assert found == ["3", "hard", None]
+
+
 def test_skywork_rows_become_problems_with_their_difficulty(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "math.parquet", ROWS)
     loaded = load_training_problems("skywork-or1", source=path)

@@ -77,7 +77,7 @@ def page(**fields: Any) -> StudyPage:
         "is_of_methods": True,
         "trained": (
             TrainedArm(
-                arm="OPO", n_seeds=5, steps=150, updates=150,
+                arm="OPO", n_seeds=5, steps=150, updates=150, clipped=0.875,
                 last_third={"kl_start": (0.05, interval(0.04, 0.06, "training seeds"))},
             ),
         ),
@@ -162,6 +162,23 @@ def test_the_last_checkpoint_and_the_mean_of_the_last_stand_in_two_tables() -> N
     text = section(readme(), "On held-out problems")
     assert "| OPO | 60.0 [55.0, 65.0] | 60.0 [55.0, 65.0] |\n" in text
     assert "| OPO | 61.0 [56.0, 66.0] | 61.0 [56.0, 66.0] | 90.0 | 1.0 |" in text
+
+
+def test_how_often_gradients_were_clipped_stands_beside_the_updates() -> None:
+    text = section(readme(), "In training")
+    assert "| arm | seeds | rollouts | updates | clipped (%) | KL to the start |" in text
+    assert "| OPO | 5 | 150 | 150 | 87.5 | 0.050 [0.040, 0.060] |" in text
+    bare = replace(page().trained[0], clipped=None)
+    assert "clipped (%)" not in section(readme(trained=(bare,)), "In training")
+
+
+def test_what_else_two_arms_differ_in_stands_above_their_numbers() -> None:
+    one, other = page().experiments[0], page().contrasts[0]
+    text = readme(
+        experiments=(replace(one, note="Clipped in one."),), contrasts=(replace(other, note="In both."),)
+    )
+    assert "### OPO against GRPO\n\nClipped in one.\n\n| claim" in text
+    assert "### OPO minus Dr.GRPO: length weighting\n\nIn both.\n\n| number" in text
 
 
 def test_one_seed_speaks_of_runs_and_judges_no_claim() -> None:

@@ -214,6 +214,24 @@ def test_a_run_that_is_not_graded_is_refused(tmp_path: Path) -> None:
         study_variance(run, products, quiet=True)
 
 
+def test_a_problem_of_which_too_little_was_graded_is_left_out(tmp_path: Path) -> None:
+    """Groups of 3 and something to hold out take 7 samples."""
+    rng = np.random.default_rng(0)
+    rows = _verdicts(rng)
+    rows[0][:6] = [Verdict.TIMED_OUT] * 6
+    rows[1][:5] = [Verdict.TIMED_OUT] * 5
+    run = _run(tmp_path / "run", rows)
+    products = _products(run, rng, exponent=1.0, factor=1.0)
+    made = study_variance(run, products, VarianceOptions(n_orders=5), quiet=True)
+    assert (made.n_unscorable, made.n_problems_left_out, len(made.problems)) == (11, 1, N_PROBLEMS - 1)
+    assert len(made.problems[0].rewards) == 7
+    assert all(np.isfinite(own.power).all() for own in made.moments)
+    nothing = _run(tmp_path / "nothing", [[Verdict.TIMED_OUT] * N] * 2)
+    products = _products(nothing, rng, exponent=1.0, factor=1.0)
+    with pytest.raises(InputError, match=r"no problem of .* has 7 samples that could be graded"):
+        study_variance(nothing, products, quiet=True)
+
+
 def test_a_sample_without_a_grade_is_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     run = _run(tmp_path, [row[: N - 1] for row in _verdicts(rng)])
@@ -223,12 +241,18 @@ def test_a_sample_without_a_grade_is_refused(tmp_path: Path) -> None:
         study_variance(run, products, quiet=True)
 
 
-def test_verdicts_other_than_correct_earn_nothing_and_are_counted(tmp_path: Path) -> None:
+def test_what_cannot_be_graded_is_left_out_as_in_training_and_counted(tmp_path: Path) -> None:
     row = [Verdict.CORRECT, Verdict.NO_ANSWER, Verdict.TIMED_OUT, Verdict.GRADER_ERROR] + [Verdict.WRONG] * 8
     run = _run(tmp_path, [row] * N_PROBLEMS)
     products = _products(run, np.random.default_rng(0), exponent=1.0, factor=1.0)
     made = study_variance(run, products, VarianceOptions(n_orders=5), quiet=True)
-    assert made.problems[0].rewards.tolist() == [1.0] + [0.0] * 11
+    first = made.problems[0]
+    assert first.rewards.tolist() == [1.0] + [0.0] * 9
+    assert first.indices == (0, 1, *range(4, N))
+    whole = products[first.problem_id]
+    assert first.lengths.tolist() == [whole.lengths[place] for place in first.indices]
+    np.testing.assert_array_equal(first.products, whole.matrix()[np.ix_(first.indices, first.indices)])
+    assert (made.n_unscorable, made.n_problems_left_out, made.n) == (2 * N_PROBLEMS, 0, N)
     assert made.verdicts == {
         "correct": 20,
         "wrong": 160,

@@ -1,11 +1,13 @@
 """Which problems a run trains on: real training sets against real benchmarks."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 from rl.tiny_policy import tiny_config
 
-from opo_eval.errors import InputError
+from opo_eval.errors import InputError, UsageError
 from opo_eval.rl.data import load_data
 from opo_eval.rl.trainer import train
 
@@ -47,6 +49,35 @@ def test_variants_of_benchmark_problems_are_kept_and_said(from_data: Path) -> No
 def test_no_benchmark_is_loaded_where_none_is_named(from_data: Path) -> None:
     data = load_data(_config(from_data / "rllm_aime_1983_2023.jsonl", benchmarks=[]))
     assert len(data.problems) == 975 and len(data.sentences) == 1
+
+
+def test_generated_problems_are_held_against_a_benchmark_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "sums.jsonl").write_text("\n".join(
+        orjson.dumps({"problem": problem.prompt, "answer": problem.answer}).decode()
+        for problem in load_data(tiny_config(tmp_path)).problems[:3]
+    ))  # fmt: skip
+    config = tiny_config(tmp_path, benchmarks=[str(tmp_path / "sums.jsonl")])
+    with pytest.raises(InputError, match="3 training problems found in a benchmark"):
+        load_data(config)
+    assert len(load_data(replace(config, allow_overlap=True)).problems) == 61
+
+
+def test_too_few_problems_are_refused_before_they_are_filtered(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "run", difficulty_samples=4, problems_per_step=65)
+    with pytest.raises(UsageError, match="64 problems do not fill a step of 65"):
+        train(config, quiet=True)
+    with pytest.raises(UsageError, match="there is no tracker 'tensorbord'"):
+        train(replace(config, log_to=("tensorbord",)), quiet=True)
+    assert not (tmp_path / "run" / "difficulty").exists()
+    trained = train(replace(config, problems_per_step=2, group_size=2, steps=1), quiet=True)
+    assert len(trained.steps) == 1, "the advice is not refused as other settings"
+
+
+def test_too_few_problems_are_refused_after_the_filter_too(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, difficulty_samples=4, problems_per_step=64, steps=1)
+    with pytest.raises(UsageError, match=r"problems do not fill a step of 64: give fewer"):
+        train(config, quiet=True)
+    assert not (tmp_path / "config.json").exists()
 
 
 def test_the_difficulty_filter_leaves_problems_that_teach_something(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Gemma2Config, Gemma2ForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from opo_eval.errors import EngineError, InputError
@@ -16,6 +17,7 @@ from opo_eval.rl.gradients import (
     projected_products,
     projection_error,
 )
+from opo_eval.scoring import OutputHead
 
 PROMPT = (3, 7, 11)
 RESPONSES = ((5, 1), (9,), (2, 2, 8, 30, 1), (4, 16, 1), (31, 30, 29, 28, 27, 26))
@@ -127,6 +129,35 @@ def test_last_layer_counts_a_bias_and_a_scale() -> None:
     expected = torch.stack(rows)
     products = head_products(model, PROMPT, RESPONSES, temperature=TEMPERATURE)
     np.testing.assert_allclose(products, (expected @ expected.T).numpy(), rtol=1e-9)
+
+
+class _Largest(TorchDispatchMode):
+    """Numbers in the largest tensor that any operation gives."""
+
+    n = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.n = max(self.n, made.numel())
+        return made
+
+
+def test_no_number_is_held_for_every_token_and_every_row_of_the_head(monkeypatch) -> None:
+    monkeypatch.setattr(gradients, "_WORKING_BYTES", 1)  # one row of the head at a time
+    torch.manual_seed(0)
+    n_rows, lengths = 64, [150, 250]
+    head = OutputHead(torch.randn(n_rows, 4, dtype=torch.float64))
+    hidden, targets = torch.randn(400, 4, dtype=torch.float64), torch.randint(n_rows, (400,))
+    with _Largest() as largest:
+        products = gradients._products_by_rows(hidden, lengths, targets, head, TEMPERATURE)
+    assert largest.n <= 4 * 400, "the hidden states are the largest"
+    errors = torch.nn.functional.one_hot(targets, n_rows) - (hidden @ head.weight.T / TEMPERATURE).softmax(1)
+    rows = [
+        (e.T @ h).flatten() / TEMPERATURE
+        for e, h in zip(errors.split(lengths), hidden.split(lengths), strict=True)
+    ]
+    np.testing.assert_allclose(products, gram(torch.stack(rows)), rtol=1e-10)
 
 
 # --- projections ------------------------------------------------------------------------------------

@@ -185,6 +185,119 @@ def test_more_steps_continue_a_run_and_other_settings_do_not(tmp_path: Path) -> 
         train(tiny_config(tmp_path / "run", learning_rate=2e-3), quiet=True)
 
 
+def test_fewer_steps_than_were_taken_are_refused_and_change_nothing(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path, steps=2), quiet=True)
+    before = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(StoreError, match="has taken 2 steps, which cannot become 1: give 2 steps or more"):
+        train(tiny_config(tmp_path, steps=1), quiet=True)
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_settings_are_bound_by_the_first_step_and_not_before(tmp_path: Path) -> None:
+    """What an error advises can be given to the same directory."""
+    (tmp_path / "reward.py").write_text("def score(problem, text):\n    return None\n")
+    with pytest.raises(OpoEvalError, match="could be scored"):
+        train(tiny_config(tmp_path, reward=f"{tmp_path / 'reward.py'}:score"), quiet=True)
+    assert (tmp_path / "config.json").exists()
+    train(tiny_config(tmp_path, steps=1, learning_rate=1e-4), quiet=True)
+    with pytest.raises(StoreError, match=r"begun with other settings: learning_rate was 0\.0001, now 0\.001"):
+        train(tiny_config(tmp_path, steps=1), quiet=True)
+
+
+def test_what_memory_allows_may_change_and_what_changes_responses_may_not(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path, steps=1), quiet=True)
+    fitted = tiny_config(tmp_path, steps=2, micro_batch_tokens=64, gradient_checkpointing=True)
+    assert train(fitted, quiet=True).n_before == 1
+    for name, value in {"rollout_batch": 2, "timeout": 1.0}.items():
+        with pytest.raises(StoreError, match=f"{name} was"):
+            train(replace(fitted, **{name: value}), quiet=True)
+
+
+def test_a_damaged_config_is_named(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, steps=1)
+    train(config, quiet=True)
+    for damaged in ('{"conf', "[]", '{"config": null}'):
+        (tmp_path / "config.json").write_text(damaged)
+        with pytest.raises(StoreError, match=r"config\.json is damaged .*: restore it"):
+            train(config, quiet=True)
+
+
+def test_a_state_whose_steps_are_lost_is_refused(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, steps=3, save_every=3)
+    train(config, quiet=True)
+    lines = (tmp_path / "training.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "training.jsonl").write_bytes(b"".join(lines[:2]))
+    with pytest.raises(StoreError, match=r"no line of step 2, and state\.pt goes on from step 3: restore it"):
+        train(config, quiet=True)
+
+
+def test_steps_are_on_the_disk_before_the_state_that_follows_them(tmp_path: Path, monkeypatch) -> None:
+    real, synced = os.fsync, []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino) or real(fd))
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingRun, "close", lambda self: synced.append("closed") or os.close(self._lock))
+        train(tiny_config(tmp_path, steps=1), quiet=True)
+    steps, state = ((tmp_path / name).stat().st_ino for name in ("training.jsonl", "state.pt"))
+    assert synced.index(steps) < synced.index(state) < synced.index("closed")
+
+
+def test_a_checkpoint_that_is_missing_is_written_from_its_state(
+    finished: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """The state comes first: a run that ends between the two loses neither a step nor a checkpoint."""
+    config = tiny_config(tmp_path)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module.Trainer, "_write_checkpoint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, quiet=True)
+    assert torch.load(tmp_path / "state.pt")["step"] == 2 and not list(tmp_path.glob("step_*"))
+    assert train(config, quiet=True).n_before == 2
+    for name in ("step_000002", "step_000004"):
+        assert _same(_weights(tmp_path / name), _weights(finished / name))
+
+
+def test_generation_settings_that_cannot_be_saved_do_not_stop_a_run(tmp_path: Path) -> None:
+    source = shutil.copytree(tiny_config(tmp_path).model, tmp_path / "source")
+    own = orjson.loads((source / "generation_config.json").read_bytes())
+    own |= {"do_sample": False, "temperature": 0.6, "top_p": 0.95}
+    (source / "generation_config.json").write_bytes(orjson.dumps(own))
+    train(tiny_config(tmp_path / "run", model=str(source), steps=2), quiet=True)
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "step_000002").generation_config
+    assert (saved.eos_token_id, saved.pad_token_id) == (own["eos_token_id"], own.get("pad_token_id"))
+    assert not saved.do_sample and saved.temperature in (None, 1.0)
+
+
+def test_a_tracker_that_does_not_start_leaves_no_grader_behind(tmp_path: Path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OpoEvalError("wandb does not start")
+
+    closed, real = [], trainer_module.make_grader
+
+    def watched(config: TrainConfig):
+        grader = real(config)
+        monkeypatch.setattr(grader, "close", lambda: closed.append(1))
+        return grader
+
+    monkeypatch.setattr(trainer_module, "make_grader", watched)
+    monkeypatch.setattr(trainer_module, "make_writers", refuse)
+    with pytest.raises(OpoEvalError, match="does not start"):
+        train(tiny_config(tmp_path), quiet=True)
+    assert closed == [1]
+
+
+def test_kl_to_the_start_is_that_of_the_last_step_that_measured_it(tmp_path: Path) -> None:
+    said = train(tiny_config(tmp_path / "some", steps=4, kl_every=2), quiet=True).sentences()[-1]
+    assert said.endswith(" nats a token at step 3")
+    said = train(tiny_config(tmp_path / "some", steps=6, kl_every=2), quiet=True)
+    assert said.sentences()[-1].endswith("nats a token at step 5")
+    never = train(tiny_config(tmp_path / "never", steps=2, kl_every=0), quiet=True).sentences()[-1]
+    assert never.endswith("KL to the start not measured")
+
+
 def test_a_checkpoint_may_move_but_not_change(tmp_path: Path) -> None:
     config = tiny_config(tmp_path / "run", steps=1)
     train(config, quiet=True)

@@ -189,6 +189,29 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_alone() -> None:
         _run(rows, METHODS["opo"])
 
 
+def test_memory_that_runs_out_names_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(*_: object) -> torch.Tensor:
+        return torch.empty(2**50)  # refused by the operating system as a GPU refuses
+
+    monkeypatch.setattr("opo_eval.rl.update.surrogate", greedy)
+    rows = _rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)])
+    longest = max(row.size for row in rows)
+    said = (
+        rf"micro-batches of 60 tokens \(its longest row has {longest}\) does not fit into memory: give fewer"
+    )
+    with pytest.raises(OpoEvalError, match=f"{said} micro_batch_tokens, or gradient_checkpointing"):
+        _run(rows, METHODS["opo"], max_tokens=60)
+
+
+def test_another_runtime_error_is_not_taken_for_one_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(*_: object) -> torch.Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr("opo_eval.rl.update.surrogate", odd)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        _run(_rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)]), METHODS["opo"])
+
+
 def test_micro_batches_hold_every_row_once_and_no_more_than_they_may() -> None:
     rows = _rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)])
     batches = list(micro_batches(rows, range(len(rows)), 60, torch.device("cpu")))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from opo_eval.errors import InputError, UsageError
+from opo_eval.errors import InputError, OpoEvalError, UsageError
 from opo_eval.problems import load_problems
 from opo_eval.records import Checkpoint, Think
 from opo_eval.rl import variance
@@ -132,6 +133,27 @@ def test_samples_that_were_made_elsewhere(run: RunDir, missing: str) -> None:
     with pytest.raises(UsageError, match="sample the checkpoint with opo_eval"):
         variance._check(settings, GradientOptions())
         variance._prompts(None, None, settings)
+
+
+@pytest.mark.parametrize(
+    ("gradients", "said"),
+    [("projection", "memory: give --gradients last-layer, or sample"), ("last-layer", "memory: sample with")],
+)
+def test_memory_that_runs_out_keeps_what_is_done(
+    run: RunDir, gradients: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, n_done = PRODUCTS[gradients], []
+
+    def greedy(*arguments: object, **options: object) -> np.ndarray:
+        if n_done:
+            torch.empty(2**50)  # refused by the operating system as a GPU refuses
+        n_done.append(1)
+        return real(*arguments, **options)
+
+    monkeypatch.setitem(PRODUCTS, gradients, greedy)
+    with pytest.raises(OpoEvalError, match=f"whose longest response has .* {said} .*--max-tokens; the prob"):
+        measure_products(run, N, GradientOptions(gradients=gradients), quiet=True)
+    assert len((run.path / FILE).read_bytes().splitlines()) == 2
 
 
 def test_samples_that_are_missing(run: RunDir) -> None:
