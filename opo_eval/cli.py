@@ -6,7 +6,7 @@ Everything heavy is imported inside the function that needs it, so that `--help`
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from opo_eval.measure import MeasureOptions
     from opo_eval.records import Problem
     from opo_eval.store import RunDir
+    from opo_eval.sweep import Sweep
 
 Checkpoints = Annotated[Positional[tuple[str, ...]], arg(metavar="CHECKPOINT ...")]
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")]
@@ -40,8 +41,8 @@ class SamplingFlags:
     top_p: float = 1.0
     top_k: int = 0
     """0: all tokens."""
-    max_tokens: int = 2048
-    """Of a response."""
+    max_tokens: int | None = None
+    """Of a response; default: 32,768, or 2,048 with --think none."""
     seed: int = 0
     """Base seed: every sample's own seed is a hash of it, the problem and the sample's index."""
     template: str | None = None
@@ -52,15 +53,59 @@ class SamplingFlags:
     """Text that the response begins with, such as `<think>`."""
     no_chat: bool = False
     """Leave out the tokenizer's chat template."""
-    engine: str = "hf"
+    engine: str = "auto"
+    """auto, hf, vllm or server; auto takes vLLM where it works, else hf, and says why."""
+    data_parallel: int | None = None
+    """Copies of the engine that share the work, each in a process and on devices of its own."""
     dtype: str | None = None
-    """float32, bfloat16 or float16; default: float32 on a CPU, the checkpoint's own on a GPU."""
+    """hf, vllm: float32, bfloat16 or float16; default: float32 on a CPU, the checkpoint's own on a GPU."""
     device: str | None = None
-    """Default: a GPU where there is one."""
-    batch_size: int = 64
-    """Most responses that hf draws together."""
-    batch_tokens: int = 262_144
-    """Most tokens, prompts and room for responses, that a batch of hf may come to."""
+    """hf: default a GPU where there is one."""
+    batch_size: int | None = None
+    """hf: most responses drawn together; default 64."""
+    batch_tokens: int | None = None
+    """hf: most tokens, prompts and room for responses, that a batch may come to; default 262,144."""
+    max_model_len: int | None = None
+    """vllm: longest prompt and response together; default: what the model takes."""
+    tensor_parallel: int | None = None
+    """vllm: GPUs that share each layer; default 1."""
+    gpu_memory: float | None = None
+    """vllm: share of each GPU's memory; default 0.9."""
+    adapter: str | None = None
+    """vllm: directory of a LoRA adapter."""
+    engine_arg: tuple[str, ...] = ()
+    """vllm: NAME=VALUE ..., further arguments of its engine."""
+    endpoint: tuple[str, ...] = ()
+    """server: addresses of OpenAI-compatible servers, as a rule with /v1 at the end, that share the load."""
+    served_model: str | None = None
+    """server: name that the checkpoint is served under; default: the only one that the endpoints list."""
+    api: str | None = None
+    """server: completions (prompts as token ids), chat, or auto, the default: completions where the
+    checkpoint's tokenizer is at hand."""
+    key_env: str | None = None
+    """server: environment variable with the API key; default OPENAI_API_KEY."""
+    concurrency: int | None = None
+    """server: requests at a time at each endpoint; default 64."""
+    request_timeout: float | None = None
+    """server: seconds for one response; default 3,600."""
+    retries: int | None = None
+    """server: further attempts for one request; default 6."""
+
+    def settings(self) -> dict[str, Any]:
+        """As the engines take them; None is an engine's own default."""
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _RENAMED}
+        return {
+            **row,
+            "base_seed": self.seed,
+            "chat": not self.no_chat,
+            "engine_args": self.engine_arg or None,
+            "endpoints": self.endpoint or None,
+            "model": self.served_model,
+            "timeout": self.request_timeout,
+        }
+
+
+_RENAMED = ("engine", "seed", "no_chat", "engine_arg", "endpoint", "served_model", "request_timeout")
 
 
 @dataclass(kw_only=True)
@@ -130,6 +175,8 @@ class ComparingFlags:
     arm: tuple[str, ...] = ()
     """NAME=CHECKPOINT,CHECKPOINT,... ...: training runs of one method that differ by seed only; default:
     those whose records say so."""
+    last: int = 5
+    """Checkpoints of a training run that the mean over its last steps takes; 0: no such mean."""
     fail_if_worse: bool = False
     """Exit with status 3 where a checkpoint is worse than the baseline in a metric of the family."""
 
@@ -138,7 +185,9 @@ class ComparingFlags:
         from opo_eval.compare import CompareOptions
 
         arms = {name: tuple(its.split(",")) for name, its in _pairs("--arm", self.arm).items()}
-        return CompareOptions(baseline=self.baseline, family=self.family or None, arms=arms or None)
+        return CompareOptions(
+            baseline=self.baseline, family=self.family or None, arms=arms or None, last=self.last
+        )
 
 
 Sampling = Annotated[SamplingFlags, arg(name="")]
@@ -155,7 +204,7 @@ class Sample:
     """Draw responses of checkpoints; the same command continues, a larger -n adds."""
 
     checkpoints: Checkpoints
-    """Checkpoint directories."""
+    """Checkpoint directories, or training runs, which stand for all their checkpoints in order of steps."""
     benchmark: Benchmarks
     """math500, aime24, aime25, tiny-arith, or a file of your own."""
     n: N = 16
@@ -167,11 +216,16 @@ class Sample:
     think: str = "tagged"
     """How a think section begins: tagged (in the response), prefilled (in the prompt) or none."""
     sampling: Sampling = field(default_factory=SamplingFlags)
+    dry_run: bool = False
+    """Say what would be drawn and, after a short trial, how long it would take; draw nothing that is kept."""
     quiet: bool = False
 
     def __call__(self) -> None:
         """Sample every checkpoint on every benchmark."""
-        for run in _sample(self, self.benchmark):
+        sweep = _sweep(self, self.benchmark)
+        if self.dry_run:
+            return _say_plan(sweep)
+        for run in _sample(sweep, quiet=self.quiet):
             _say(f"{run.path}: {len(run.sample_keys())} samples")
 
 
@@ -334,9 +388,12 @@ class Eval:
     """Sample, grade, measure and compare in one."""
 
     checkpoints: Checkpoints
-    """Checkpoint directories; the first is the baseline."""
+    """Checkpoint directories, or training runs, which stand for all their checkpoints in order of steps; the
+    first is the baseline."""
     benchmark: Benchmarks
     """math500, aime24, aime25, tiny-arith, or a file of your own."""
+    reference: str | None = None
+    """Checkpoint that is sampled too and is the baseline instead, such as what training began from."""
     n: N = 16
     """Samples a problem."""
     out: Path = Path("runs")
@@ -352,12 +409,19 @@ class Eval:
     grading: Grading = field(default_factory=GradingFlags)
     measuring: Measuring = field(default_factory=MeasuringFlags)
     comparing: Comparing = field(default_factory=ComparingFlags)
+    dry_run: bool = False
+    """Say what would be drawn and, after a short trial, how long it would take; draw nothing that is kept."""
     quiet: bool = False
 
     def __call__(self) -> None:
         """Run the chain; each stage continues where an interrupted call left it."""
         folder = _report_folder(self.reports, self.name)
-        runs = _sample(self, self.benchmark)
+        if self.reference is not None and self.comparing.baseline is not None:
+            raise UsageError("--reference is the baseline already: leave --baseline out, or --reference")
+        sweep = _sweep(self, self.benchmark)
+        if self.dry_run:
+            return _say_plan(sweep)
+        runs = _sample(sweep, quiet=self.quiet)
         for run in runs:
             _grade(run, self.grading, quiet=self.quiet)
         _compare(runs, folder, self)
@@ -417,7 +481,7 @@ class Variance:
         from opo_eval.rl.variance import GradientOptions
         from opo_eval.variance import VarianceOptions, measure_variance
 
-        for run in _sample(self, (self.benchmark,)):
+        for run in _sample(_sweep(self, (self.benchmark,)), quiet=self.quiet):
             _grade(run, self.grading, quiet=self.quiet)
             study = measure_variance(
                 run,
@@ -447,7 +511,7 @@ class Demo:
     """Training runs and evaluations; what is finished there is not done again."""
     reports: Path = Path("reports")
     workers: int | None = None
-    """Runs at once; default: one a processor."""
+    """Runs at once; default: one a processor, or one on a GPU."""
     quiet: bool = False
 
     def __call__(self) -> None:
@@ -546,57 +610,42 @@ _FORMS = {
 }
 
 
-def _sample(verb: Sample | Eval | Variance, benchmarks: Sequence[str]) -> "list[RunDir]":
+def _sweep(verb: Sample | Eval | Variance, benchmarks: Sequence[str]) -> "Sweep":
     from opo_eval.grading.grader import as_think
-    from opo_eval.records import Checkpoint
-    from opo_eval.samplers import sample_run
-    from opo_eval.store import run_path
+    from opo_eval.lineage import checkpoints_of
+    from opo_eval.sweep import Sweep
 
     think = as_think(verb.think)
     problem_sets = [_load(name, verb.problems_from) for name in _some(benchmarks, "--benchmark")]
-    names = _distinct_names(_some(verb.checkpoints, "checkpoint"))
-    runs = []
-    for path, name in names.items():
-        for problems in problem_sets:
-            sampler = _sampler(path, problems[0].benchmark, verb.sampling)
-            where = run_path(verb.out, name, problems[0].benchmark)
-            checkpoint = Checkpoint(name=name, path=path)
-            runs.append(
-                sample_run(where, sampler, checkpoint, problems, n=verb.n, think=think, quiet=verb.quiet)
-            )
-    return runs
-
-
-def _sampler(path: str, benchmark: str, flags: SamplingFlags) -> Any:
-    from opo_eval.problems import default_template
-    from opo_eval.samplers import make_sampler
-
-    return make_sampler(
-        flags.engine,
-        path,
-        template=flags.template or default_template(benchmark),
-        system=flags.system,
-        response_prefix=flags.response_prefix,
-        chat=not flags.no_chat,
-        temperature=flags.temperature,
-        top_p=flags.top_p,
-        top_k=flags.top_k,
-        max_tokens=flags.max_tokens,
-        base_seed=flags.seed,
-        dtype=flags.dtype,
-        device=flags.device,
-        batch_size=flags.batch_size,
-        batch_tokens=flags.batch_tokens,
+    reference = verb.reference if isinstance(verb, Eval) else None
+    return Sweep(
+        checkpoints=checkpoints_of(_some(verb.checkpoints, "checkpoint"), reference),
+        problem_sets=problem_sets,
+        n=verb.n,
+        out=verb.out,
+        think=think,
+        engine=verb.sampling.engine,
+        settings=verb.sampling.settings(),
     )
 
 
-def _distinct_names(checkpoints: Sequence[str]) -> dict[str, str]:
-    """Checkpoint → name: as many trailing parts of its path as it takes to tell all apart."""
-    for parts in range(1, 8):
-        names = {path: "/".join(Path(path).absolute().parts[-parts:]) for path in checkpoints}
-        if len(set(names.values())) == len(set(checkpoints)):
-            return names
-    raise UsageError(f"the checkpoints {', '.join(checkpoints)} cannot be told apart by name")
+def _sample(sweep: "Sweep", *, quiet: bool) -> "list[RunDir]":
+    from opo_eval.sweep import run_sweep
+
+    runs: list[RunDir] = []
+    for each in run_sweep(sweep, quiet=quiet):
+        if isinstance(each, str):
+            _say(each)
+        else:
+            runs.append(each)
+    return runs
+
+
+def _say_plan(sweep: "Sweep") -> None:
+    from opo_eval.sweep import plan_sentences
+
+    for sentence in plan_sentences(sweep):
+        _say(sentence)
 
 
 def _grade(run: "RunDir", flags: GradingFlags, *, quiet: bool) -> None:

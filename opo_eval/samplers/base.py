@@ -53,12 +53,29 @@ class Sampler(Protocol):
         """Where it runs."""
         ...
 
+    @property
+    def n_devices(self) -> int:
+        """How many such devices work at once."""
+        ...
+
     def prompt_text(self, problem: Problem) -> str:
         """All that the model reads before it answers."""
         ...
 
+    def prompt_ids(self, problem: Problem) -> list[int]:
+        """The same as token ids, special tokens once; EngineError where only a server knows them."""
+        ...
+
+    def room(self, problem: Problem) -> int:
+        """Tokens that a response to it may have: the limit, or what the model's window leaves."""
+        ...
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Yield a generation for every request as each is finished, in any order."""
+        ...
+
+    def close(self) -> None:
+        """Free what no other sampler may use; nothing more will be asked of this one."""
         ...
 
 

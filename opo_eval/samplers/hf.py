@@ -19,7 +19,7 @@ from opo_eval.samplers.base import Generation, Request
 from opo_eval.samplers.checkpoints import chosen_device, chosen_dtype, load, model_sha256
 from opo_eval.samplers.decode import Decoded, decode
 from opo_eval.samplers.draw import OwnNumbers
-from opo_eval.samplers.options import DRAW_DEFAULTS, DrawOptions, PromptOptions, check_range
+from opo_eval.samplers.options import DRAW_DEFAULTS, DrawOptions, PromptOptions, check_range, chosen
 from opo_eval.samplers.prompts import Prompter, room_for
 
 
@@ -33,6 +33,15 @@ class SamplerOptions(PromptOptions, DrawOptions, total=False):
     runs out of memory is halved, and later ones are made as small."""
 
 
+class HFOptions(SamplerOptions, total=False):
+    """The same, of a checkpoint that is loaded."""
+
+    dtype: str | None
+    """Default: float32 on a CPU, the checkpoint's own on a GPU."""
+    device: str | None
+    """Default: a GPU where there is one."""
+
+
 class HFSampler:
     """A causal language model of transformers as an engine.
 
@@ -40,17 +49,11 @@ class HFSampler:
     EngineError for a checkpoint that cannot be loaded, UsageError for settings out of range.
     """
 
-    def __init__(
-        self,
-        checkpoint: str,
-        *,
-        dtype: str | None = None,
-        device: str | None = None,
-        **options: Unpack[SamplerOptions],
-    ) -> None:
-        check_range(dtype=dtype, **options)  # before gigabytes are read
-        device = chosen_device(device)
-        model, tokenizer = load(checkpoint, chosen_dtype(checkpoint, dtype, device), device)
+    def __init__(self, checkpoint: str, **options: Unpack[HFOptions]) -> None:
+        check_range(**options)  # before gigabytes are read
+        device = chosen_device(options.pop("device", None))
+        dtype = chosen_dtype(checkpoint, options.pop("dtype", None), device)
+        model, tokenizer = load(checkpoint, dtype, device)
         self._begin(model, tokenizer, model_sha256(checkpoint), **options)
 
     @classmethod
@@ -83,10 +86,10 @@ class HFSampler:
     ) -> None:
         self._model, self._tokenizer = model, tokenizer
         self.batch_size, self.batch_tokens = batch_size, batch_tokens
-        self._prompter = Prompter(tokenizer, **_some(options, PromptOptions))
+        self._prompter = Prompter(tokenizer, **chosen(options, PromptOptions))
         self._settings = SamplingSettings(
             engine="hf",
-            **{**DRAW_DEFAULTS, **_some(options, DrawOptions)},
+            **{**DRAW_DEFAULTS, **chosen(options, DrawOptions)},
             dtype=str(model.dtype).removeprefix("torch."),
             model_sha256=sha256,
         )
@@ -106,6 +109,11 @@ class HFSampler:
         """Where the model is."""
         return str(self._model.device)
 
+    @property
+    def n_devices(self) -> int:
+        """One."""
+        return 1
+
     def prompt_text(self, problem: Problem) -> str:
         """All that the model reads before it answers."""
         return self._prompter.text(problem)
@@ -114,15 +122,26 @@ class HFSampler:
         """Token ids of the whole prompt; special tokens are added exactly once."""
         return self._prompter.ids(problem)
 
+    def room(self, problem: Problem) -> int:
+        """Tokens that a response to it may have."""
+        return self._room(problem, len(self.prompt_ids(problem)))
+
+    def _room(self, problem: Problem, n_prompt: int) -> int:
+        window = getattr(self._model.config, "max_position_embeddings", None)
+        return room_for(problem, n_prompt, max_tokens=self._settings.max_tokens, window=window)
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Yield generations batch by batch, longest prompts first so that a batch pads little."""
         asked = {request.problem.id: request.problem for request in requests}
         prompts = {problem.id: self.prompt_ids(problem) for problem in asked.values()}
-        rooms = {problem.id: self._room(problem, prompts[problem.id]) for problem in asked.values()}
+        rooms = {problem.id: self._room(problem, len(prompts[problem.id])) for problem in asked.values()}
         ordered = sorted(requests, key=lambda request: -len(prompts[request.problem.id]))
         # Only responses with equal room share a batch: a long prompt must not shorten another's response.
         for room, alike in groupby(ordered, lambda request: rooms[request.problem.id]):
             yield from self._in_batches(deque(alike), prompts, room)
+
+    def close(self) -> None:
+        """Nothing: the checkpoint stays loaded for the next sampler."""
 
     def _in_batches(
         self, waiting: deque[Request], prompts: dict[str, list[int]], room: int
@@ -176,15 +195,7 @@ class HFSampler:
         ends = self._model.generation_config.eos_token_id
         return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
-    def _room(self, problem: Problem, prompt: list[int]) -> int:
-        window = getattr(self._model.config, "max_position_embeddings", None)
-        return room_for(problem, len(prompt), max_tokens=self._settings.max_tokens, window=window)
-
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch could not get memory, on a GPU or from the operating system."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def _some(options: dict[str, Any], kind: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name in kind.__annotations__}

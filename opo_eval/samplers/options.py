@@ -61,6 +61,11 @@ DRAW_DEFAULTS: DrawOptions = {
 }
 
 
+def chosen(options: Any, kind: Any) -> Any:
+    """Those of the options that belong to a kind, such as `PromptOptions`."""
+    return {name: value for name, value in options.items() if name in kind.__annotations__}
+
+
 def check_range(**options: Any) -> None:
     """Raise UsageError for a value that its option cannot have; None is any option's default."""
     for name, value in options.items():

@@ -35,7 +35,7 @@ def sample_run(
         prompting=sampler.prompting,
         sampling=sampler.settings,
     )
-    provenance = current_provenance(sampler.device)
+    provenance = current_provenance(sampler.device, sampler.n_devices)
     with RunWriter(path, settings, problems, provenance=provenance, n_target=n) as writer:
         requests = plan_requests(problems, n, sampler.settings.base_seed, writer.samples.keys)
         what = f"sampling {checkpoint.name} on {problems[0].benchmark}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from opo_eval.errors import EngineError
 from opo_eval.problems import render
 from opo_eval.records import Finish, Problem, Prompting, SamplingSettings
 from opo_eval.samplers.base import Generation, Request
@@ -11,6 +12,7 @@ class ScriptedSampler:
     """Answers each request with `script(request)`; tokens are the text's white-space words."""
 
     device = "none"
+    n_devices = 1
 
     def __init__(self, script: Callable[[Request], str], prompting: Prompting, *, base_seed: int = 0) -> None:
         self._script, self._prompting, self._base_seed = script, prompting, base_seed
@@ -37,6 +39,14 @@ class ScriptedSampler:
         """The rendered template."""
         return render(self._prompting, problem) + self._prompting.response_prefix
 
+    def prompt_ids(self, problem: Problem) -> list[int]:
+        """None: it has no tokenizer."""
+        raise EngineError("a scripted sampler has no token ids")
+
+    def room(self, problem: Problem) -> int:
+        """None: what it answers is written already."""
+        raise EngineError("a scripted sampler has no limit")
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Yield the scripted responses in order."""
         for request in requests:
@@ -48,3 +58,6 @@ class ScriptedSampler:
                 finish=Finish.STOP,
                 n_tokens=len(text.split()),
             )
+
+    def close(self) -> None:
+        """Nothing: it holds nothing."""

@@ -280,7 +280,7 @@ def test_a_folder_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_engine_is_named() -> None:
-    with pytest.raises(UsageError, match="there is no engine 'warp': choose one of hf"):
+    with pytest.raises(UsageError, match="there is no engine 'warp': choose one of auto, hf, vllm, server"):
         make_sampler("warp", "x")
 
 

@@ -1,0 +1,167 @@
+"""Sampling with vLLM: all requests in one continuous batch, each response yielded as it finishes.
+
+Every request has a seed of its own and asks for one response: vLLM gives child i of a request with n > 1 the
+seed `seed + i`, so neighbouring seeds would share responses. The samples of a problem share its prompt's
+cache.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Unpack
+
+from opo_eval.records import Finish, Problem, Prompting, SamplingSettings
+from opo_eval.samplers.base import Generation, Request
+from opo_eval.samplers.checkpoints import load_tokenizer, model_sha256
+from opo_eval.samplers.options import (
+    DRAW_DEFAULTS,
+    DrawOptions,
+    PromptOptions,
+    check_range,
+    chosen,
+)
+from opo_eval.samplers.prompts import Prompter, room_for
+from opo_eval.samplers.vllm_engine import EngineSpec, engine_failures, engine_for, parse_engine_args
+
+_FINISH = {"stop": Finish.STOP, "length": Finish.LENGTH}
+"""Of vLLM's reasons; any other (abort, error, repetition) is no end that the model chose."""
+
+
+class VLLMOptions(PromptOptions, DrawOptions, total=False):
+    """How a VLLMSampler prompts and draws, and what its engine is made of."""
+
+    dtype: str | None
+    """Default: float32 on a CPU, the checkpoint's own on a GPU."""
+    max_model_len: int | None
+    """Longest prompt and response together; default: what the model takes."""
+    tensor_parallel: int
+    """GPUs that share each layer; default 1."""
+    gpu_memory: float
+    """Share of each GPU's memory; default 0.9."""
+    adapter: str | None
+    """Directory of a LoRA adapter; default None."""
+    engine_args: Sequence[str]
+    """Further arguments of vLLM's engine, `name=value`."""
+    logprobs: bool
+    """Whether each token comes with the log-probability that it was drawn with; default False."""
+
+
+class VLLMSampler:
+    """A checkpoint in vLLM's engine.
+
+    The engine of the last sampler is kept for the next one. Raises EngineError for a checkpoint or an
+    adapter that cannot be loaded, UsageError for settings out of range.
+    """
+
+    def __init__(self, checkpoint: str, **options: Unpack[VLLMOptions]) -> None:
+        check_range(**options)
+        adapter = options.get("adapter")
+        further = parse_engine_args(options.get("engine_args", ()))
+        self._prompter = Prompter(load_tokenizer(checkpoint), **chosen(options, PromptOptions))
+        self._engine = engine_for(
+            EngineSpec(
+                checkpoint=checkpoint,
+                dtype=options.get("dtype"),
+                max_model_len=options.get("max_model_len"),
+                tensor_parallel=options.get("tensor_parallel", 1),
+                gpu_memory=options.get("gpu_memory", 0.9),
+                adapter=adapter,
+                further=tuple(further.items()),
+            )
+        )
+        self._logprobs = options.get("logprobs", False)
+        self._settings = SamplingSettings(
+            engine="vllm",
+            **{**DRAW_DEFAULTS, **chosen(options, DrawOptions)},
+            dtype=self._engine.dtype,
+            model_sha256=model_sha256(checkpoint),
+            adapter_sha256=model_sha256(adapter) if adapter else None,
+            max_model_len=options.get("max_model_len"),
+            engine_args={name: str(value) for name, value in further.items()},
+        )
+
+    @property
+    def prompting(self) -> Prompting:
+        """Template and chat template in use."""
+        return self._prompter.prompting
+
+    @property
+    def settings(self) -> SamplingSettings:
+        """All that decides what is drawn."""
+        return self._settings
+
+    @property
+    def device(self) -> str:
+        """What vLLM runs on."""
+        return self._engine.device
+
+    @property
+    def n_devices(self) -> int:
+        """GPUs that share the layers."""
+        return self._engine.spec.tensor_parallel
+
+    def prompt_text(self, problem: Problem) -> str:
+        """All that the model reads before it answers."""
+        return self._prompter.text(problem)
+
+    def prompt_ids(self, problem: Problem) -> list[int]:
+        """Token ids of the whole prompt; special tokens are added exactly once."""
+        return self._prompter.ids(problem)
+
+    def room(self, problem: Problem) -> int:
+        """Tokens that a response to it may have."""
+        return self._room(problem, len(self.prompt_ids(problem)))
+
+    def _room(self, problem: Problem, n_prompt: int) -> int:
+        return room_for(problem, n_prompt, max_tokens=self._settings.max_tokens, window=self._engine.window)
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
+        """Yield generations in the order in which they finish.
+
+        Raises EngineError where the engine fails or a prompt leaves no room.
+        """
+        asked = {request.problem.id: request.problem for request in requests}
+        prompts = {problem.id: self.prompt_ids(problem) for problem in asked.values()}
+        rooms = {problem.id: self._room(problem, len(prompts[problem.id])) for problem in asked.values()}
+        params = [self._params(request, rooms[request.problem.id]) for request in requests]
+        names = {f"{request.problem.id}/{request.index}": request for request in requests}
+        with engine_failures(), self._engine.aborting(names):
+            for (name, request), its in zip(names.items(), params, strict=True):
+                self._engine.add(name, prompts[request.problem.id], its)
+            left = dict(names)
+            while left:
+                for output in self._engine.finished():
+                    yield self._generation(left.pop(output.request_id), output.outputs[0])
+
+    def close(self) -> None:
+        """Nothing: the engine stays for the next sampler."""
+
+    def _params(self, request: Request, room: int) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        drawing = self._settings
+        return SamplingParams(
+            n=1,
+            temperature=drawing.temperature,
+            top_p=drawing.top_p,
+            top_k=drawing.top_k,
+            max_tokens=room,
+            seed=request.seed,
+            logprobs=0 if self._logprobs else None,
+            detokenize=False,  # the tokenizer's own decoding, as with every other engine
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _generation(self, request: Request, drawn: Any) -> Generation:
+        token_ids = tuple(drawn.token_ids)
+        return Generation(
+            request=request,
+            text=self._prompter.tokenizer.decode(token_ids, skip_special_tokens=True),
+            token_ids=token_ids,
+            finish=_FINISH.get(str(drawn.finish_reason), Finish.ABORTED),
+            n_tokens=len(token_ids),
+            logprobs=_drawn_with(drawn.logprobs, token_ids) if self._logprobs else None,
+        )
+
+
+def _drawn_with(logprobs: Any, token_ids: Sequence[int]) -> tuple[float, ...]:
+    return tuple(at[token].logprob for at, token in zip(logprobs, token_ids, strict=True))
