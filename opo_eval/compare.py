@@ -1,15 +1,17 @@
 """Run directories → tables at a common n, and the differences between checkpoints."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from opo_eval.arms import Arm, choose_arms
 from opo_eval.differences import compare_arms, compare_tables
 from opo_eval.errors import InputError, UsageError, Worse
 from opo_eval.family import ALPHA, adjust, family_metrics, is_worse
+from opo_eval.lineage import Series, is_start, series_over_steps, training_run
 from opo_eval.measure import MeasureOptions, choose_grader, measure_all, samples_by_problem
-from opo_eval.records import Comparison, MetricTable
+from opo_eval.over_steps import OverSteps, StepsChoice, over_steps
+from opo_eval.records import Checkpoint, Comparison, MetricTable
 from opo_eval.store import RunDir, RunIndex, settings_differences
 from opo_eval.wording import counted, listed, nearest, some_of
 
@@ -23,7 +25,10 @@ class CompareOptions:
     family: tuple[str, ...] | None = None
     """Metrics whose tests are adjusted together; see `opo_eval.family`."""
     arms: Mapping[str, tuple[str, ...]] | None = None
-    """Arm → its checkpoints; default: those whose records differ in `train_seed` only."""
+    """Arm → its checkpoints; default: those whose records differ in `train_seed` only, at the last step that
+    all training runs have."""
+    last: int = 5
+    """Checkpoints that the mean over the last steps of a training run takes; 0: no such mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,8 @@ class ComparedRuns:
     """The baseline's first; none where no method was trained with several seeds."""
     arm_comparisons: tuple[Comparison, ...] = ()
     """Of every arm with the baseline's."""
+    over_steps: OverSteps = field(default_factory=OverSteps)
+    """Of training runs of which two steps or more are compared."""
     notes: tuple[str, ...]
     """What a reader has to know before the numbers, one sentence each."""
 
@@ -55,28 +62,40 @@ def compare_runs(
     workers: how many runs are measured at once, each in a process of its own; None: all processors. A long
     measurement shows its progress unless it is to be `quiet`. Raises InputError where two runs are
     of the same checkpoint and benchmark or do not ask the same problems; UsageError for a baseline, a
-    family or an arm of what is not there.
+    family or an arm of what is not there, and for a mean over less than no steps.
     """
     options, choices = options or MeasureOptions(), choices or CompareOptions()
+    if choices.last < 0:
+        raise UsageError(f"--last {choices.last} takes no checkpoints: give 1 or more, or 0 for no mean")
     by_benchmark = _by_benchmark(runs)
     names = list(dict.fromkeys(_name(run) for run in runs))
     baseline = _known_baseline(choices.baseline, names)
     checkpoints = {_name(run): run.manifest.settings.checkpoint for run in runs}
-    arms = choose_arms(checkpoints, choices.arms, baseline)
+    training_runs, notes = series_over_steps(checkpoints.values())
+    of_arms, said = (checkpoints, []) if choices.arms else _for_arms(checkpoints, training_runs)
+    arms = choose_arms(of_arms, choices.arms, baseline)
+    notes += said if arms else []
     tables: list[MetricTable] = []
-    notes: list[str] = []
     for benchmark, its_runs in by_benchmark.items():
         measured, said = _measure_alike(benchmark, its_runs, options, baseline, workers, quiet)
         tables += measured
         notes += said
     family = family_metrics(choices.family, tables, options.rep_order)
+    choice = StepsChoice(
+        reference=baseline,
+        starts={series.name for series in training_runs if _is_start(series, runs, baseline)},
+        last=choices.last,
+        rep_order=options.rep_order,
+    )
+    followed = over_steps(tables, training_runs, choice)
     return ComparedRuns(
         runs=tuple(runs),
         tables=tuple(tables),
         comparisons=tuple(adjust(_with_baseline(tables, baseline), family)),
         arms=arms,
         arm_comparisons=tuple(adjust(_between_arms(tables, arms), family)),
-        notes=tuple(notes),
+        over_steps=followed,
+        notes=(*notes, *followed.notes),
     )
 
 
@@ -140,6 +159,56 @@ def _between_arms(tables: Sequence[MetricTable], arms: Sequence[Arm]) -> list[Co
         for arm in whole[1:] if whole[:1] == list(arms[:1]) else ():
             found += compare_arms(whole[0], measured[whole[0]], arm, measured[arm])
     return found
+
+
+# --- training runs ----------------------------------------------------------------------------------
+
+
+def _is_start(series: Series, runs: Sequence[RunDir], baseline: str) -> bool:
+    """Whether the training began from the baseline, by any of its runs."""
+    made = (run.manifest.settings for run in runs if _name(run) == baseline)
+    if baseline in series.checkpoints:
+        return False
+    return any(is_start(series, s.checkpoint, s.sampling and s.sampling.model_sha256) for s in made)
+
+
+def _for_arms(
+    checkpoints: Mapping[str, Checkpoint], training_runs: Sequence[Series]
+) -> tuple[Mapping[str, Checkpoint], list[str]]:
+    """The checkpoints that may make up arms: of training runs those of one step, the last that all have.
+
+    Training runs of one method with the same seed differ by something else, so they make up no arm.
+    """
+    kept, notes = dict(checkpoints), []
+    if training_runs:
+        shared = set.intersection(*(set(series.steps) for series in training_runs))
+        last = max(shared, default=None)
+        for series in training_runs:
+            for step, name in zip(series.steps, series.checkpoints, strict=True):
+                if step != last:
+                    del kept[name]
+        notes.append(
+            "The training runs have no step in common, so no arms are made of them; --arm names them."
+            if last is None
+            else f"Arms are compared at step {last}, the last that all training runs have here."
+        )
+    unlike = _methods_with_a_seed_twice(kept.values())
+    notes += [
+        f"Several training runs of {method} have the same seed, so they differ by more than that and make up "
+        "no arm; --arm says which do."
+        for method in unlike
+    ]
+    return {name: its for name, its in kept.items() if its.method not in unlike}, notes
+
+
+def _methods_with_a_seed_twice(checkpoints: Iterable[Checkpoint]) -> list[str]:
+    """Of training runs that are known by their folders."""
+    runs: dict[tuple[str, int, int | None], set[Hashable]] = defaultdict(set)
+    for checkpoint in checkpoints:
+        if checkpoint.method is not None and checkpoint.train_seed is not None:
+            key = checkpoint.method, checkpoint.train_seed, checkpoint.step
+            runs[key].add(training_run(checkpoint))
+    return list(dict.fromkeys(method for (method, _, _), own in runs.items() if len(own) > 1))
 
 
 # --- what may be compared ---------------------------------------------------------------------------

@@ -39,12 +39,12 @@ def compare_tables(a: MetricTable, b: MetricTable) -> list[Comparison]:
     A problem on which a metric is undefined on one side says nothing of the difference. p-values are those
     of each test alone: `adjust` needs to be told what a family is.
     """
-    shared = _Shared([a, b])
+    shared = SharedProblems([a, b])
     rows = (row for names, kept in shared.extents() for row in _compare(shared, names, kept))
     return sorted(rows, key=lambda row: shared.names.index(row.metric))
 
 
-class _Shared:
+class SharedProblems:
     """What several tables say of the problems and the metrics that all of them have."""
 
     def __init__(self, tables: Sequence[MetricTable]) -> None:
@@ -92,7 +92,7 @@ def _places(table: MetricTable, problems: Sequence[str]) -> NDArray[np.intp]:
     return np.array([position[problem] for problem in problems], dtype=np.intp)
 
 
-def _compare(shared: _Shared, names: list[str], kept: list[int]) -> Iterator[Comparison]:
+def _compare(shared: SharedProblems, names: list[str], kept: list[int]) -> Iterator[Comparison]:
     table_a, table_b = shared.tables
     a, b = shared.pairs(0, names, kept), shared.pairs(1, names, kept)
     rows = [shared.rows[name] for name in names]
@@ -136,7 +136,7 @@ def _tested(
     resampled = Resampled.differences(a, b, rng=np.random.default_rng(SEED))
     curves = [row.family if row.family in CURVES else None for row in rows]
     columns = {
-        "interval": [_labelled(interval, cluster) for interval in resampled.intervals(LEVEL)],
+        "interval": [labelled(interval, cluster) for interval in resampled.intervals(LEVEL)],
         "band": curve_bands(resampled, curves, LEVEL),
         "p_value": sign_flip_test(a, b, rng=np.random.default_rng(SEED)).tolist(),
         "mde80": [_detectable(size, n_units) for size in minimum_detectable_effect(a, b).tolist()],
@@ -145,7 +145,7 @@ def _tested(
     return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
-def _labelled(interval: Interval, cluster: str | None) -> Interval | None:
+def labelled(interval: Interval, cluster: str | None) -> Interval | None:
     return None if is_flat(interval) else replace(interval, kind=like_these(cluster))
 
 
@@ -162,7 +162,7 @@ def _whole(n_units: float, problems_each: float) -> int | None:
 
 
 def _these(
-    shared: _Shared, metric: str, kept: list[int], pairs: Sequence[tuple[Floats, Floats]]
+    shared: SharedProblems, metric: str, kept: list[int], pairs: Sequence[tuple[Floats, Floats]]
 ) -> Interval | None:
     spreads = [shared.spreads(table, metric, kept) for table in (0, 1)]
     if spreads[0] is None or spreads[1] is None:
@@ -179,7 +179,7 @@ def compare_arms(
     a: Arm, tables_a: Sequence[MetricTable], b: Arm, tables_b: Sequence[MetricTable]
 ) -> list[Comparison]:
     """`b` minus `a` for every metric that all tables have, over training seeds and problems."""
-    shared = _Shared([*tables_a, *tables_b])
+    shared = SharedProblems([*tables_a, *tables_b])
     rows = [
         row
         for names, kept in shared.extents()
@@ -189,7 +189,9 @@ def compare_arms(
     return sorted(rows, key=lambda row: shared.names.index(row.metric))
 
 
-def _compare_arms(shared: _Shared, a: Arm, b: Arm, names: list[str], kept: list[int]) -> Iterator[Comparison]:
+def _compare_arms(
+    shared: SharedProblems, a: Arm, b: Arm, names: list[str], kept: list[int]
+) -> Iterator[Comparison]:
     n_a = len(a.checkpoints)
     seeds = [shared.units(shared.pairs(t, names, kept), kept) for t in range(n_a + len(b.checkpoints))]
     found = arm_differences(_stacked(seeds[:n_a]), _stacked(seeds[n_a:]))

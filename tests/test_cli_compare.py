@@ -145,3 +145,41 @@ def test_an_unknown_tag_is_one_sentence(
 ) -> None:
     assert compare(runs, tmp_path, "--cluster", "exams") == 2
     assert "--cluster 'exams' is no tag of problem" in capsys.readouterr().err
+
+
+# --- training runs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three steps of a training run, imported in no order."""
+    folder = tmp_path_factory.mktemp("steps")
+    rows = [
+        {"problem": f"{i}+{i}=", "gold": str(2 * i), "response": f"so {i} {k}", "model": f"s{step}"}
+        | {"method": "opo", "step": step, "correct": int(k * 10 + i < step)}
+        for step in (20, 40, 9)
+        for i in range(1, N_PROBLEMS + 1)
+        for k in range(N_SAMPLES)
+    ]
+    (folder / "logs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = ["checkpoint=model", "score=correct", "method=method", "step=step"]
+    arguments = ["--benchmark", "sums", "--think", "none", "--out", str(folder / "runs")]
+    assert run(["import", str(folder / "logs.jsonl"), "--map", *columns, *arguments]) == 0
+    return folder / "runs"
+
+
+def test_imported_steps_are_followed(steps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(steps, tmp_path, of=("s40", "s9", "s20")) == 0
+    assert "there is no mean of the last 5" in capsys.readouterr().out
+    with (tmp_path / "r" / "over_steps.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "pass@1"]
+    assert [(row["step"], row["checkpoint"]) for row in rows] == [("9", "s9"), ("20", "s20"), ("40", "s40")]
+    assert {row["reference"] for row in rows} == {"s40"} and rows[-1]["delta"] == ""
+
+
+def test_the_mean_takes_as_many_steps_as_are_asked_for(steps: Path, tmp_path: Path) -> None:
+    assert compare(steps, tmp_path, "--last", "2", of=("s9", "s20", "s40")) == 0
+    with (tmp_path / "r" / "last_means.csv").open() as file:
+        first = next(csv.DictReader(file))
+    assert (first["training_run"], first["metric"], first["steps"]) == ("opo", "pass@1", "20 40")
+    assert compare(steps, tmp_path, "--last", "-1", of=("s9", "s20")) == 2

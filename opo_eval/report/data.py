@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from opo_eval.records import Comparison, MetricRow, MetricTable
+from opo_eval.over_steps import LastMean, StepCurve, StepPoint
+from opo_eval.records import Comparison, Interval, MetricRow, MetricTable
 from opo_eval.report.values import reading
 from opo_eval.report.views import BenchmarkView
 
@@ -36,6 +37,15 @@ _PER_PROBLEM = (
     "checkpoint", "benchmark", "problem_id", "source_id", "metric", "numerator", "denominator", "n",
     "n_left_out",
 )  # fmt: skip
+_OVER_STEPS = (
+    "benchmark", "training_run", "metric", "step", "checkpoint", "value", "low", "high", "reference",
+    "reference_value", "delta", "delta_low", "delta_high", "band_low", "band_high", "level", "kind",
+    "n_problems",
+)  # fmt: skip
+_LAST_MEANS = (
+    "benchmark", "training_run", "metric", "steps", "value", "low", "high", "reference", "reference_value",
+    "delta", "delta_low", "delta_high", "level", "kind", "p_value", "n_problems",
+)  # fmt: skip
 _OUTCOMES = ("index", "verdict", "finish", "characters", "tokens")
 _SAMPLES = ("checkpoint", "benchmark", "problem_id", "source_id", *_OUTCOMES)
 
@@ -51,6 +61,7 @@ def metrics_json(compared: "ComparedRuns") -> bytes:
             "comparisons": compared.comparisons,
             "arms": compared.arms,
             "arm_comparisons": compared.arm_comparisons,
+            **({"over_steps": compared.over_steps} if compared.over_steps.curves else {}),
         },
         option=orjson.OPT_APPEND_NEWLINE,
     )
@@ -70,6 +81,17 @@ def differences_csv(views: Iterable[BenchmarkView]) -> bytes:
 def arms_csv(views: Iterable[BenchmarkView]) -> bytes:
     """Every difference between arms, `b` minus `a`; shares are from 0 to 1."""
     return csv_table(_DIFFERENCES, (_difference(view, row) for view in views for row in view.arm_comparisons))
+
+
+def over_steps_csv(views: Iterable[BenchmarkView]) -> bytes:
+    """Every point of every curve over steps; differences are less the reference, shares from 0 to 1."""
+    curves = (curve for view in views for curve in view.curves)
+    return csv_table(_OVER_STEPS, (_step(curve, point) for curve in curves for point in curve.points))
+
+
+def last_means_csv(views: Iterable[BenchmarkView]) -> bytes:
+    """The means over the last checkpoints of training runs; shares are from 0 to 1."""
+    return csv_table(_LAST_MEANS, (_last_mean(mean) for view in views for mean in view.last_means))
 
 
 def per_problem_csv(views: Iterable[BenchmarkView]) -> bytes:
@@ -101,6 +123,49 @@ def _flat(row: MetricRow | Comparison) -> dict[str, Any]:
 def _difference(view: BenchmarkView, row: Comparison) -> dict[str, Any]:
     families = {of.metric: of.family for table in view.tables for of in table.rows}
     return _flat(row) | {"family": families.get(row.metric), "reading": reading(row)}
+
+
+def _step(curve: StepCurve, point: StepPoint) -> dict[str, Any]:
+    intervals = (("", point.interval), ("delta_", point.difference), ("band_", point.band))
+    return {
+        "benchmark": curve.benchmark,
+        "training_run": curve.series,
+        "metric": curve.metric,
+        "step": point.step,
+        "checkpoint": point.checkpoint,
+        "value": point.value,
+        **_ends(intervals),
+        "reference": curve.reference and curve.reference.checkpoint,
+        "reference_value": curve.reference and curve.reference.value,
+        "delta": point.delta,
+        "n_problems": curve.n_problems,
+    }
+
+
+def _last_mean(mean: LastMean) -> dict[str, Any]:
+    compared = mean.difference
+    return {
+        "benchmark": mean.benchmark,
+        "training_run": mean.series,
+        "metric": mean.metric,
+        "steps": " ".join(map(str, mean.steps)),
+        "value": mean.value,
+        **_ends((("", mean.interval), ("delta_", compared and compared.interval))),
+        "reference": compared and compared.a,
+        "reference_value": compared and compared.value_a,
+        "delta": compared and compared.delta,
+        "p_value": compared and compared.p_value,
+        "n_problems": compared and compared.n_problems,
+    }
+
+
+def _ends(intervals: Iterable[tuple[str, Interval | None]]) -> dict[str, Any]:
+    """Columns of the intervals, by how their names begin; level and kind of the first that is there."""
+    there = [(prefix, interval) for prefix, interval in intervals if interval]
+    cells: dict[str, Any] = {}
+    for prefix, interval in there:
+        cells |= {f"{prefix}low": interval.low, f"{prefix}high": interval.high}
+    return cells | ({"level": there[0][1].level, "kind": there[0][1].kind} if there else {})
 
 
 def _samples(view: BenchmarkView, table: MetricTable) -> Iterator[dict[str, Any]]:

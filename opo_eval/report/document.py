@@ -10,6 +10,15 @@ from opo_eval.report.grid import Grid
 from opo_eval.report.intervals import interval_sentences
 from opo_eval.report.markdown import bullets, escape, heading, paragraph, table
 from opo_eval.report.names import one_line
+from opo_eval.report.over_steps import FIGURES as STEP_FIGURES
+from opo_eval.report.over_steps import (
+    LAST_CAVEAT,
+    last_grid,
+    left_to_files,
+    step_grids,
+    step_sentences,
+)
+from opo_eval.report.spending import tokens_grid, tokens_sentence
 from opo_eval.report.tables import (
     FEWEST_PROBLEMS,
     Breakdown,
@@ -21,6 +30,7 @@ from opo_eval.report.tables import (
     metric_grids,
     pairs_grid,
 )
+from opo_eval.report.truncation import truncation_warnings
 from opo_eval.report.verdicts import PAIRS_AT_MOST, family_sentences, pairs_of, scope, verdict
 from opo_eval.report.views import BenchmarkView
 from opo_eval.wording import counted, some_of
@@ -35,7 +45,8 @@ _DEFINITIONS = (
     "Numbers are comparable only where their signatures are the same."
 )
 _FILES = (
-    "For programs: metrics.csv, differences.csv, arms.csv (where arms are compared), per_problem.csv (the "
+    "For programs: metrics.csv, differences.csv, arms.csv (where arms are compared), "
+    "over_steps.csv and last_means.csv (where training runs are followed), per_problem.csv (the "
     "pair behind every metric), samples.csv (every sample's outcome), metrics.json (all of it). Shares are "
     "from 0 to 1 there."
 )
@@ -58,6 +69,7 @@ _NAMED_AT_MOST = 8
 _LEADING = ("pass_at_k", "differences")
 """Figures that come before the tables of differences."""
 _OF_ARMS = "arm_differences"
+_ELSEWHERE = (*_LEADING, _OF_ARMS, *STEP_FIGURES)
 _ROUND = str.maketrans("[]", "()")  # a lone bracket would end the text of a link
 
 
@@ -66,9 +78,13 @@ def report_markdown(
 ) -> str:
     """The whole report as GitHub-flavoured Markdown."""
     blocks = [paragraph(scope(compared, views[0].arms)), heading(1, one_line(name, 100))]
-    blocks += [paragraph(_opening(views)), *_verdicts(compared, views)]
+    blocks += [paragraph(_opening(views))]
+    if warnings := truncation_warnings(views):
+        blocks += [bullets(warnings)]
+    blocks += _verdicts(compared, views)
     blocks += [heading(2, "How to read the numbers"), bullets([*_notes(compared), *_explanations(views)])]
     blocks += _arms(views, drawings)
+    blocks += _over_steps(views, drawings)
     for view in views:
         blocks += _benchmark(view, [d for d in drawings if d.benchmark == view.benchmark])
     blocks += [heading(2, "Definitions and files"), _DEFINITIONS, _FILES]
@@ -154,6 +170,33 @@ def _arms(views: Sequence[BenchmarkView], drawings: Sequence["Drawing"]) -> Iter
             yield from _pair(pair)
 
 
+# --- training runs over their steps -----------------------------------------------------------------
+
+
+def _over_steps(views: Sequence[BenchmarkView], drawings: Sequence["Drawing"]) -> Iterator[str]:
+    followed = [view for view in views if view.curves]
+    if not followed:
+        return
+    yield heading(2, "Over steps")
+    for view in followed:
+        yield heading(3, f"{view.label} over steps")
+        yield from map(paragraph, step_sentences(view))
+        own = [d for d in drawings if d.name in STEP_FIGURES and d.benchmark == view.benchmark]
+        yield from _figures(view, own)
+        for title, grid in step_grids(view):
+            yield from (paragraph(f"{title}:"), table(grid))
+        if said := left_to_files(view):
+            yield paragraph(said)
+        yield from _last_means(view)
+
+
+def _last_means(view: BenchmarkView) -> Iterator[str]:
+    if view.last_means:
+        yield heading(4, "Mean of the last checkpoints")
+        yield paragraph(LAST_CAVEAT)
+        yield table(last_grid(view))
+
+
 # --- one benchmark ----------------------------------------------------------------------------------
 
 
@@ -165,7 +208,7 @@ def _benchmark(view: BenchmarkView, drawings: Sequence["Drawing"]) -> Iterator[s
     for pair in differences(view):
         yield heading(3, f"{pair.name} minus {pair.baseline}")
         yield from _pair(pair)
-    if rest := [drawing for drawing in drawings if drawing.name not in (*_LEADING, _OF_ARMS)]:
+    if rest := [drawing for drawing in drawings if drawing.name not in _ELSEWHERE]:
         yield heading(3, "More figures")
         yield from _figures(view, rest)
     yield heading(3, "All metrics")
@@ -176,6 +219,8 @@ def _benchmark(view: BenchmarkView, drawings: Sequence["Drawing"]) -> Iterator[s
     yield f"Of all samples, whichever n is compared. {_ACCOUNTING}"
     yield table(accounting_grid(view))
     yield table(coverage_grid(view))
+    yield paragraph(tokens_sentence([view]))
+    yield table(tokens_grid(view))
     for breakdown in breakdowns(view):
         yield from _breakdown(breakdown)
 

@@ -19,8 +19,9 @@ from opo_eval.store import write_atomically
 MANIFEST_SCHEMA = "opo_eval.report_manifest/1"
 _MANIFEST = "manifest.json"
 _NOT_IN_EVERY_REPORT = {
-    "arms.csv", "audit.json", "definitions.md", "metrics.json", "near_duplicates.csv", "per_group.csv",
-    "per_problem.csv", "phrases.csv", "samples.csv", "variance.csv", "variance.json",
+    "arms.csv", "audit.json", "definitions.md", "last_means.csv", "metrics.json", "near_duplicates.csv",
+    "over_steps.csv", "per_group.csv", "per_problem.csv", "phrases.csv", "samples.csv", "variance.csv",
+    "variance.json",
 }  # fmt: skip
 
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 from opo_eval.report.data import (
     arms_csv,
     differences_csv,
+    last_means_csv,
     metrics_csv,
     metrics_json,
+    over_steps_csv,
     per_problem_csv,
     samples_csv,
 )
@@ -15,6 +17,7 @@ from opo_eval.report.definitions import definitions_markdown
 from opo_eval.report.document import report_markdown
 from opo_eval.report.figures import FIGURES, draw
 from opo_eval.report.folder import refuse_other_folder, replace_report
+from opo_eval.report.spending import all_time_spent, time_spent
 from opo_eval.report.views import benchmark_views
 
 if TYPE_CHECKING:
@@ -24,8 +27,12 @@ if TYPE_CHECKING:
 def write_report(compared: "ComparedRuns", path: Path, *, name: str) -> None:
     """Write the report into the folder `path`, as `replace_report` does, with its errors."""
     refuse_other_folder(path)
-    made_from = [{"path": str(run.path), "manifest": run.manifest} for run in compared.runs]
-    replace_report(path, report_files(compared, name=name), {"name": name, "runs": made_from})
+    made_from = [
+        {"path": str(run.path), "manifest": run.manifest, "spent": time_spent(run.manifest)}
+        for run in compared.runs
+    ]
+    made_of = {"name": name, "spent": all_time_spent(compared), "runs": made_from}
+    replace_report(path, report_files(compared, name=name), made_of)
 
 
 def report_files(compared: "ComparedRuns", *, name: str) -> dict[str, bytes]:
@@ -39,6 +46,8 @@ def report_files(compared: "ComparedRuns", *, name: str) -> dict[str, bytes]:
         "metrics.csv": metrics_csv(views),
         "differences.csv": differences_csv(views),
         **({"arms.csv": arms_csv(views)} if compared.arms else {}),
+        **({"over_steps.csv": over_steps_csv(views)} if compared.over_steps.curves else {}),
+        **({"last_means.csv": last_means_csv(views)} if compared.over_steps.means else {}),
         "per_problem.csv": per_problem_csv(views),
         "samples.csv": samples_csv(views),
         **{file: data for drawing in drawings for file, data in drawing.files.items()},

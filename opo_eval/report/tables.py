@@ -27,7 +27,14 @@ from opo_eval.report.values import (
     with_interval,
 )
 from opo_eval.report.verdicts import main_row, pairs_of
-from opo_eval.report.views import ALL, BenchmarkView, headline_metrics, rows_of, shown_metrics
+from opo_eval.report.views import (
+    ALL,
+    TRUNCATED,
+    BenchmarkView,
+    headline_metrics,
+    rows_of,
+    shown_metrics,
+)
 
 FEWEST_PROBLEMS = 5
 """Fewer problems of one level or subject say nothing of it."""
@@ -174,11 +181,22 @@ def _difference_grid(rows: Sequence[Comparison], a: str, b: str) -> Grid:
 def pairs_grid(view: BenchmarkView) -> Grid:
     """One row a checkpoint that is compared: what came out on the main metric."""
     rows = [main_row(pair, view) for pair in pairs_of(view.comparisons)]
+    cut = {table.checkpoint: rows_of(table).get(TRUNCATED) for table in view.tables}
     cells = (
-        (view.checkpoints[row.b], row.metric, *(cell(row) for cell in _DIFFERENCE_CELLS.values()))
+        (
+            view.checkpoints[row.b],
+            row.metric,
+            *(cell(row) for cell in _DIFFERENCE_CELLS.values()),
+            _share(cut[row.b]),
+        )
         for row in rows
     )
-    return without_empty_columns(Grid(("checkpoint", "metric", *_DIFFERENCE_CELLS), tuple(cells)))
+    columns = ("checkpoint", "metric", *_DIFFERENCE_CELLS, "truncated (%)")
+    return without_empty_columns(Grid(columns, tuple(cells)))
+
+
+def _share(row: MetricRow | None) -> str:
+    return NONE if row is None else number(row.value, row.unit, 1)
 
 
 # --- by tag -----------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from opo_eval.records import MetricTable
 from opo_eval.report.counts import accounting, coverage, left_out
 from opo_eval.report.names import one_line
+from opo_eval.report.spending import time_sentence, tokens_sentence
+from opo_eval.report.truncation import truncation_warnings
 from opo_eval.report.values import VALUE_UNITS, interval_label, with_interval
 from opo_eval.report.verdicts import PAIRS_AT_MOST, family_sentences, pairs_of, scope, verdict
 from opo_eval.report.views import BenchmarkView, benchmark_views, rows_of, shown_metrics
@@ -31,7 +33,9 @@ def verdict_sentence(compared: "ComparedRuns") -> str:
     """What the comparison comes to: sentences for each benchmark and pair, at most 80 columns wide."""
     views = benchmark_views(compared)
     verdicts = [sentence for view in views for sentence in _verdicts(view)]
-    said = [scope(compared, views[0].arms), *verdicts, *family_sentences(compared)]
+    warnings = truncation_warnings(views)
+    said = [scope(compared, views[0].arms), *warnings, *verdicts, *family_sentences(compared)]
+    said += [tokens_sentence(views), *filter(None, [time_sentence(compared)])]
     return "\n".join(line for sentence in said for line in _wrapped(sentence))
 
 

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from opo_eval.arms import Arm
+from opo_eval.over_steps import LastMean, StepCurve
 from opo_eval.records import Comparison, MetricRow, MetricTable
 from opo_eval.report.names import labels
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 SELF_BLEU = "self_bleu"
+TRUNCATED = "truncated"
 _OVER_K = re.compile(r"(pass@|pass\^|maj@|m?g_pass@)(\d+)(_[\d.]+)?")
 _ONLY_IN_FILES = re.compile(r"m?g_pass@.*|distinct_[1-3]|rep_\d+_q[1-4]")
 _REP_N = re.compile(r"rep_\d+")
@@ -37,6 +40,14 @@ class BenchmarkView:
     """Names fit to print."""
     source_ids: Mapping[str, str]
     """The benchmark's own ids of all problems that were asked."""
+    arm_members: tuple[Arm, ...] = ()
+    """The checkpoints of each arm."""
+    curves: tuple[StepCurve, ...] = ()
+    """Of training runs over their steps."""
+    last_means: tuple[LastMean, ...] = ()
+    """Of training runs, over their last checkpoints."""
+    runs: Mapping[str, str] = field(default_factory=dict)
+    """Names of training runs fit to print."""
 
 
 def benchmark_views(compared: "ComparedRuns") -> tuple[BenchmarkView, ...]:
@@ -44,6 +55,8 @@ def benchmark_views(compared: "ComparedRuns") -> tuple[BenchmarkView, ...]:
     benchmarks = labels(table.benchmark for table in compared.tables)
     checkpoints = labels(table.checkpoint for table in compared.tables)
     arms = labels(arm.name for arm in compared.arms)
+    curves, means = compared.over_steps.curves, compared.over_steps.means
+    runs = labels(curve.series for curve in curves)
     return tuple(
         BenchmarkView(
             benchmark=benchmark,
@@ -54,6 +67,10 @@ def benchmark_views(compared: "ComparedRuns") -> tuple[BenchmarkView, ...]:
             arm_comparisons=tuple(c for c in compared.arm_comparisons if c.benchmark == benchmark),
             arms=arms,
             source_ids=_source_ids(compared.runs, benchmark),
+            arm_members=compared.arms,
+            curves=tuple(curve for curve in curves if curve.benchmark == benchmark),
+            last_means=tuple(mean for mean in means if mean.benchmark == benchmark),
+            runs=runs,
         )
         for benchmark, label in benchmarks.items()
     )
@@ -62,6 +79,14 @@ def benchmark_views(compared: "ComparedRuns") -> tuple[BenchmarkView, ...]:
 def rows_of(table: MetricTable, subset: str = ALL) -> dict[str, MetricRow]:
     """The rows of a subset by metric, in their order."""
     return {row.metric: row for row in table.rows if row.subset == subset}
+
+
+def metric_rows(view: BenchmarkView) -> dict[str, MetricRow]:
+    """A row over all problems of every metric, of the first table that has it: for units and directions."""
+    found: dict[str, MetricRow] = {}
+    for table in view.tables:
+        found = rows_of(table) | found
+    return found
 
 
 def shown_metrics(tables: Sequence[MetricTable]) -> list[str]:
@@ -76,9 +101,11 @@ def shown_metrics(tables: Sequence[MetricTable]) -> list[str]:
 
 
 def headline_metrics(tables: Sequence[MetricTable]) -> list[str]:
-    """pass@1, pass@n, Self-BLEU and Rep-n, as far as the tables have them."""
+    """pass@1, pass@n, Self-BLEU, Rep-n and the truncated share, as far as the tables have them."""
     ends = {1} | {table.n for table in tables}
-    return [name for name in shown_metrics(tables) if k_of(name) in ends or is_diversity(name)]
+    found = [name for name in shown_metrics(tables) if k_of(name) in ends or is_diversity(name)]
+    known = any(TRUNCATED in rows_of(table) for table in tables)
+    return [*found, *([TRUNCATED] if known else [])]
 
 
 def is_diversity(metric: str) -> bool:

@@ -27,7 +27,7 @@ from opo_eval.stats.paired import (
     problems_needed,
     sign_flip_test,
 )
-from opo_eval.stats.ratios import Floats, by_cluster, ratio, same_extents
+from opo_eval.stats.ratios import Floats, by_cluster, mean_of_ratios, ratio, same_extents
 from opo_eval.stats.sampling import (
     THESE_PROBLEMS,
     sampling_difference_intervals,
@@ -52,6 +52,7 @@ __all__ = [
     "by_cluster",
     "holm",
     "like_these",
+    "mean_of_ratios",
     "minimum_detectable_effect",
     "paired_difference",
     "paired_differences",

@@ -30,6 +30,7 @@ from opo_eval.stats.ratios import (
     Sums,
     checked,
     checked_pair,
+    difference,
     influence,
     paired_influence,
     ratio,
@@ -124,6 +125,8 @@ class Resampled:
         """[metrics, resamples]; NaN where a resample has no problem on which the metric is defined."""
         self.errors = standard_errors(influences)
         """[metrics]: standard errors of the linearised ratio; 0 where all problems are alike."""
+        self.influences = influences
+        """[metrics, problems]: how far each problem pulls an estimate."""
         self.n_problems = influences.shape[-1]
         self._centres, self._spreads = estimates.copy(), self.errors.copy()
         self._freedom = np.full(len(estimates), self.n_problems - 1.0)
@@ -161,6 +164,21 @@ class Resampled:
         ]
         estimates = ratio(num_b, den_b) - ratio(num_a, den_a)
         return cls(estimates, _side_by_side(blocks), paired_influence(a, b))
+
+    def combined(self, weights: ArrayLike) -> "Resampled":
+        """Weighted sums of the metrics, such as the mean of several less another: [sums, metrics] weights.
+
+        All have the same resamples of the same problems, so that whatever a problem does to several of them
+        at once cancels or adds up as it would with other problems.
+        """
+        weights = np.asarray(weights, dtype=np.float64)
+        # What is not in a sum must not make it undefined.
+        terms = [(np.flatnonzero(row), row[np.flatnonzero(row), None]) for row in weights]
+        resamples = np.stack([(by * self.resamples[of]).sum(axis=0) for of, by in terms])
+        pulls = np.stack([(by * self.influences[of]).sum(axis=0) for of, by in terms])
+        size = np.abs(weights) @ np.abs(self.estimates)
+        estimates = difference(weights @ self.estimates, np.zeros(len(weights)), of=size)
+        return Resampled(estimates, resamples, difference(pulls, np.zeros(pulls.shape), of=size[:, None]))
 
     def _take_as_shares(self, shares: NDArray[np.bool_], num: Floats, den: Floats) -> None:
         self._are_shares = shares

@@ -30,6 +30,18 @@ def ratio(numerators: ArrayLike, denominators: ArrayLike) -> Floats:
     return num.sum(axis=-1) / den.sum(axis=-1)
 
 
+def mean_of_ratios(numerators: ArrayLike, denominators: ArrayLike) -> tuple[Floats, Floats]:
+    """Numerators and denominators, [..., problems], whose ratio is the mean of several ratios.
+
+    numerators, denominators: [ratios, ..., problems]. Each ratio's pairs are scaled to the same mean
+    denominator, which is that of all, and then averaged. That of one ratio are its own pairs.
+    """
+    num, den = checked(numerators, denominators)
+    weight = den.mean(axis=-1, keepdims=True)
+    scale = weight.mean(axis=0) / weight
+    return (num * scale).mean(axis=0), (den * scale).mean(axis=0)
+
+
 def by_cluster(values: ArrayLike, clusters: Sequence[Hashable]) -> Floats:
     """Sums over the problems of each cluster: [..., problems] → [..., clusters], in order of first seen.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opo_eval.compare import ComparedRuns
+from opo_eval.over_steps import StepCurve, StepPoint
 from opo_eval.records import (
     Better,
     Comparison,
@@ -20,6 +21,8 @@ from opo_eval.stats import PROBLEMS_LIKE_THESE
 
 Bounds = tuple[float, float, float] | tuple[float]
 """(value, low, high), or (value,) without an interval."""
+
+BAND = f"{PROBLEMS_LIKE_THESE}, all steps at once"
 
 GRADED = {"samples": 32, "correct": 20, "wrong": 7, "no_answer": 3, "timed_out": 1, "grader_error": 1}
 
@@ -145,6 +148,27 @@ def compared(
     """What a report is drawn from, without run directories unless they are given."""
     defaults: dict[str, Any] = {"runs": (), "notes": ()}
     return ComparedRuns(tables=tuple(tables), comparisons=tuple(comparisons), **(defaults | fields))
+
+
+def step_curve(
+    series: str = "opo_seed0", metric: str = "pass@1", steps: Sequence[int] = (0, 20, 40), **fields: Any
+) -> StepCurve:
+    """Up by a tenth a step from the reference at step 0, with intervals and bands around it."""
+    reference = row(metric, (0.3, 0.2, 0.4), checkpoint="early")
+    points = [
+        StepPoint(
+            step=step,
+            checkpoint=f"{series}_step{step}" if step else "early",
+            value=0.3 + 0.1 * i,
+            interval=interval(0.2 + 0.1 * i, 0.4 + 0.1 * i),
+            delta=0.1 * i if step else None,
+            difference=interval(0.1 * i - 0.05, 0.1 * i + 0.05) if step else None,
+            band=interval(0.1 * i - 0.08, 0.1 * i + 0.08, BAND) if step else None,
+        )
+        for i, step in enumerate(steps)
+    ]
+    defaults: dict[str, Any] = {"benchmark": "sums", "reference": reference, "n_problems": 4}
+    return StepCurve(series=series, metric=metric, points=tuple(points), **(defaults | fields))
 
 
 def curve(checkpoint: str, values: Sequence[float], **fields: Any) -> MetricTable:

@@ -12,9 +12,10 @@ import pytest
 from matplotlib import image
 from matplotlib.figure import Figure
 from report.drawn import caption, view
-from report.handmade import comparison, interval, outcomes, row, statistics, table
+from report.handmade import comparison, interval, outcomes, row, statistics, step_curve, table
 
 from opo_eval.arms import Arm
+from opo_eval.over_steps import OverSteps
 from opo_eval.records import MetricTable
 from opo_eval.report.figures import FIGURES, NothingToDraw, draw, figure_bytes, figure_style
 from opo_eval.report.figures.style import drawable, evenly
@@ -59,8 +60,13 @@ def _full(*checkpoints: str, benchmark: str = "sums") -> BenchmarkView:
         for name in EVERYTHING
     ]
     arms = ARMS if benchmark == "sums" else {}
+    curves = tuple(
+        step_curve(name, metric, benchmark=benchmark)
+        for name in checkpoints
+        for metric in ("pass@1", "rep_5")
+    )
     tables = [_table(checkpoint, benchmark) for checkpoint in checkpoints]
-    return view(*tables, comparisons=comparisons, **arms)
+    return view(*tables, comparisons=comparisons, over_steps=OverSteps(curves=curves), **arms)
 
 
 def _pixels(png: bytes) -> np.ndarray:

@@ -57,10 +57,11 @@ def test_a_single_problem_has_no_interval() -> None:
 
 
 def _said(*rows, tables=(EARLY, LATE), **fields) -> list[str]:
-    """The sentences, each on one line again."""
+    """The sentences on verdicts, each on one line again; `test_report_spending` has the others."""
     text = verdict_sentence(compared(tables, rows, **fields))
     assert max(map(len, text.splitlines())) <= 80
-    return text.replace("\n  ", " ").splitlines()
+    lines = text.replace("\n  ", " ").splitlines()
+    return [line for line in lines if not line.startswith(("Warning: ", "Tokens generated: "))]
 
 
 def test_the_verdict_follows_whose_training_it_speaks_of_and_names_the_family() -> None:

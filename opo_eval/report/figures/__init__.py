@@ -10,6 +10,7 @@ from opo_eval.report.figures.curves import pass_at_k
 from opo_eval.report.figures.differences import arm_differences, differences
 from opo_eval.report.figures.diversity import diversity
 from opo_eval.report.figures.lengths import lengths
+from opo_eval.report.figures.over_steps import over_steps, over_steps_differences
 from opo_eval.report.figures.solved import solved
 from opo_eval.report.figures.style import (
     FORMATS,
@@ -27,6 +28,8 @@ FIGURES: dict[str, Callable[[BenchmarkView], Figure]] = {
     "pass_at_k": pass_at_k,
     "differences": differences,
     "arm_differences": arm_differences,
+    "over_steps": over_steps,
+    "over_steps_differences": over_steps_differences,
     "diversity": diversity,
     "diversity_and_accuracy": diversity_and_accuracy,
     "solved": solved,

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from opo_eval.records import Interval, MetricRow, MetricTable
 from opo_eval.report.figures.parts import (
     bounds,
+    draw_band,
     drawn_of,
     interval_lines,
     legend_below,
@@ -64,11 +65,7 @@ def _draw_curve(axes: Axes, curve: Curve, label: str, style: dict[str, Any]) -> 
     values = [scaled(row.value, row.unit) for row in curve.values()]
     axes.plot(list(curve), values, label=label, markevery=marked, markersize=3, linewidth=1, **style)
     shaded = {k: found for k, row in curve.items() if (found := bounds(_shaded(row), row.unit))}
-    if shaded:
-        lows, highs = zip(*shaded.values(), strict=True)
-        axes.fill_between(list(shaded), lows, highs, color=style["color"], alpha=0.12, linewidth=0)
-        for edge in (lows, highs):  # bands that overlap are told apart by their edges
-            axes.plot(list(shaded), edge, linewidth=0.4, color=style["color"], linestyle=style["linestyle"])
+    draw_band(axes, shaded, style)
 
 
 def _shaded(row: MetricRow) -> Interval | None:

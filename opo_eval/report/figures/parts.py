@@ -87,6 +87,16 @@ def draw_interval(axes: Axes, row: MetricRow, place: float, **style: Any) -> Non
         axes.plot(shown_bounds(row), (place, place), **(look | style))
 
 
+def draw_band(axes: Axes, ends: Mapping[int, tuple[float, float]], style: Mapping[str, Any]) -> None:
+    """Shade between the ends, by place; bands that overlap are told apart by their edges."""
+    if not ends:
+        return
+    lows, highs = zip(*ends.values(), strict=True)
+    axes.fill_between(list(ends), lows, highs, color=style["color"], alpha=0.12, linewidth=0)
+    for edge in (lows, highs):
+        axes.plot(list(ends), edge, linewidth=0.4, color=style["color"], linestyle=style["linestyle"])
+
+
 def from_zero(axes: Axes, rows: Iterable[MetricRow]) -> None:
     """Limits and ticks of bars that start at 0."""
     axes.set_xlim(0, 1.05 * max(max(scaled(row.value, row.unit), shown_bounds(row)[1]) for row in rows) or 1)

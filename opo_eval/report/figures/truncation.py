@@ -1,13 +1,12 @@
 """How many samples were cut at the token limit, and what came of them."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from opo_eval.records import Finish, MetricRow, MetricTable, Unit, Verdict
+from opo_eval.records import MetricRow, MetricTable, Unit
 from opo_eval.report.figures.parts import (
     beside,
     draw_interval,
@@ -22,15 +21,15 @@ from opo_eval.report.figures.parts import (
 )
 from opo_eval.report.figures.style import DARK_FILL, PALE_FILL, WARM_FILL, NothingToDraw, figure_style
 from opo_eval.report.values import number
-from opo_eval.report.views import BenchmarkView, rows_of
+from opo_eval.report.views import TRUNCATED, BenchmarkView, rows_of
+from opo_eval.truncation import CORRECT, NOT_CORRECT, NOT_GRADED, cut_by_outcome
 
-TRUNCATED = "truncated"
 _BARS_AT_MOST = 40
 _EDGE: dict[str, Any] = {"height": 0.7, "edgecolor": "black", "linewidth": 0.4}
 _KINDS: dict[str, dict[str, Any]] = {
-    "not correct": {"facecolor": WARM_FILL, "hatch": "/////", **_EDGE},
-    "correct": {"facecolor": DARK_FILL, **_EDGE},
-    "not graded": {"facecolor": PALE_FILL, **_EDGE},
+    NOT_CORRECT: {"facecolor": WARM_FILL, "hatch": "/////", **_EDGE},
+    CORRECT: {"facecolor": DARK_FILL, **_EDGE},
+    NOT_GRADED: {"facecolor": PALE_FILL, **_EDGE},
 }
 """What can have come of a sample, in the order in which it is stacked."""
 
@@ -60,36 +59,6 @@ def truncation(view: BenchmarkView) -> Figure:
     ]
     legend_below(figure, axes.get_legend_handles_labels()[1], lines, ncols=3)
     return figure
-
-
-def cut_by_outcome(table: MetricTable) -> dict[str, float]:
-    """Shares of samples that were cut, by what came of them; they add up to the metric `truncated`.
-
-    As the metric does, it looks at the n compared samples of each problem whose end is known, and every
-    problem weighs the same.
-    """
-    known: Counter[int] = Counter()
-    cut: Counter[tuple[str, int]] = Counter()
-    for problem, verdict, finish in _compared(table):
-        known[problem] += finish is not None
-        cut[_kind(verdict), problem] += finish is Finish.LENGTH
-    asked = [problem for problem in known if known[problem]]
-    kinds = dict.fromkeys(kind for kind, _ in cut)
-    return {kind: sum(cut[kind, p] / known[p] for p in asked) / len(asked) for kind in kinds}
-
-
-def _compared(table: MetricTable) -> Iterator[tuple[int, Verdict | None, Finish | None]]:
-    outcomes, seen = table.outcomes, Counter[int]()
-    for problem, verdict, finish in zip(outcomes.problem, outcomes.verdict, outcomes.finish, strict=True):
-        seen[problem] += 1
-        if seen[problem] <= table.n:
-            yield problem, verdict, finish
-
-
-def _kind(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return "not graded"
-    return "correct" if verdict is Verdict.CORRECT else "not correct"
 
 
 def _unknown(table: MetricTable) -> str:
