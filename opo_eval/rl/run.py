@@ -37,7 +37,8 @@ from opo_eval.store import (
 
 CONFIG, STATE, LOCK = "config.json", "state.pt", "writer.lock"
 MAY_DIFFER = (
-    "out", "save_every", "state_every", "log_to", "workers", "micro_batch_tokens", "gradient_checkpointing",
+    "out", "save_every", "state_every", "log_to", "workers", "rollout_gpu_memory",
+    "micro_batch_tokens", "gradient_checkpointing",
 )  # fmt: skip
 """Settings that a continued run may have otherwise. The last two, which a run that met the end of its memory
 has to change, change the rounding of gradients and nothing else. The others do not change what is learnt, but
