@@ -46,6 +46,7 @@ class VLLMRollouts:
         self._policy.rollout_model.save_pretrained(path)
         self._tokenizer.save_pretrained(path)
         self._sampler = VLLMSampler(str(path), **self._options)
+        self._sampler.start()
         self._n_loaded += 1
 
     @property
@@ -79,6 +80,9 @@ class VLLMRollouts:
     def room(self, problem: Problem) -> int:
         """Tokens that a response to it may have."""
         return self._sampler.room(problem)
+
+    def start(self) -> None:
+        """Nothing: each refresh of the policy does."""
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Yield generations with vLLM's log-probabilities, in the order in which they finish."""

@@ -70,6 +70,10 @@ class Sampler(Protocol):
         """Tokens that a response to it may have: the limit, or what the model's window leaves."""
         ...
 
+    def start(self) -> None:
+        """Load what it takes to draw, unless it is there; EngineError where that fails."""
+        ...
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Yield a generation for every request as each is finished, in any order."""
         ...

@@ -130,6 +130,9 @@ class HFSampler:
         window = getattr(self._model.config, "max_position_embeddings", None)
         return room_for(problem, n_prompt, max_tokens=self._settings.max_tokens, window=window)
 
+    def start(self) -> None:
+        """Nothing: the checkpoint was loaded when this was made."""
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Yield generations batch by batch, longest prompts first so that a batch pads little."""
         asked = {request.problem.id: request.problem for request in requests}

@@ -97,6 +97,9 @@ class Replicas:
         """Tokens that a response to it may have."""
         return self._ask("room", problem)
 
+    def start(self) -> None:
+        """Nothing: the replicas were ready when this was made."""
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Yield generations as any replica finishes them.
 

@@ -25,7 +25,9 @@ def sample_run(
 
     Raises StoreError where the run was made with other settings or another process writes to it.
     """
-    plan_requests(problems, n, sampler.settings.base_seed)  # a wrong n must not leave a run behind
+    # Neither a wrong n nor a checkpoint that does not load must leave a run behind.
+    if plan_requests(problems, n, sampler.settings.base_seed, _keys_there(path)):
+        sampler.start()
     _refuse_open_thought(sampler, problems[0], think)
     settings = RunSettings(
         checkpoint=checkpoint,
@@ -44,6 +46,10 @@ def sample_run(
                 writer.append_samples([sample_of(checkpoint, generation)])
                 progress.advance()
     return RunDir(path)
+
+
+def _keys_there(path: Path) -> set[tuple[str, int]]:
+    return RunDir(path).sample_keys() if (path / "manifest.json").is_file() else set()
 
 
 def _refuse_open_thought(sampler: Sampler, problem: Problem, think: Think) -> None:

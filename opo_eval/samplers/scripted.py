@@ -47,6 +47,9 @@ class ScriptedSampler:
         """None: what it answers is written already."""
         raise EngineError("a scripted sampler has no limit")
 
+    def start(self) -> None:
+        """Nothing: there is nothing to load."""
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Yield the scripted responses in order."""
         for request in requests:

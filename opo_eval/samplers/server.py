@@ -136,6 +136,9 @@ class ServerSampler:
     def close(self) -> None:
         """Nothing: connections live as long as a call of `generate`."""
 
+    def start(self) -> None:
+        """Nothing: whoever serves has loaded it."""
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Yield generations as they arrive; whoever stops early cancels what is outstanding.
 

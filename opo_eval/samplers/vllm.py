@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from opo_eval.records import Finish, Problem, Prompting, SamplingSettings
 from opo_eval.samplers.base import Generation, Request
-from opo_eval.samplers.checkpoints import load_tokenizer, model_sha256
+from opo_eval.samplers.checkpoints import chosen_dtype, load_tokenizer, model_sha256
 from opo_eval.samplers.options import (
     DRAW_DEFAULTS,
     DrawOptions,
@@ -19,7 +19,14 @@ from opo_eval.samplers.options import (
     chosen,
 )
 from opo_eval.samplers.prompts import Prompter, room_for
-from opo_eval.samplers.vllm_engine import EngineSpec, engine_failures, engine_for, parse_engine_args
+from opo_eval.samplers.vllm_engine import (
+    Engine,
+    EngineSpec,
+    device_type,
+    engine_failures,
+    engine_for,
+    parse_engine_args,
+)
 
 _FINISH = {"stop": Finish.STOP, "length": Finish.LENGTH}
 """Of vLLM's reasons; any other (abort, error, repetition) is no end that the model chose."""
@@ -47,8 +54,9 @@ class VLLMOptions(PromptOptions, DrawOptions, total=False):
 class VLLMSampler:
     """A checkpoint in vLLM's engine.
 
-    The engine of the last sampler is kept for the next one. Raises EngineError for a checkpoint or an
-    adapter that cannot be loaded, UsageError for settings out of range.
+    The engine is started when something has to be drawn, and kept for the next sampler. Raises EngineError
+    for a checkpoint without configuration or tokenizer and, from `start` on, for one that vLLM cannot load;
+    UsageError for settings out of range.
     """
 
     def __init__(self, checkpoint: str, **options: Unpack[VLLMOptions]) -> None:
@@ -56,27 +64,33 @@ class VLLMSampler:
         adapter = options.get("adapter")
         further = parse_engine_args(options.get("engine_args", ()))
         self._prompter = Prompter(load_tokenizer(checkpoint), **chosen(options, PromptOptions))
-        self._engine = engine_for(
-            EngineSpec(
-                checkpoint=checkpoint,
-                dtype=options.get("dtype"),
-                max_model_len=options.get("max_model_len"),
-                tensor_parallel=options.get("tensor_parallel", 1),
-                gpu_memory=options.get("gpu_memory", 0.9),
-                adapter=adapter,
-                further=tuple(further.items()),
-            )
+        self._spec = EngineSpec(
+            checkpoint=checkpoint,
+            dtype=chosen_dtype(checkpoint, options.get("dtype"), device_type()),
+            max_model_len=options.get("max_model_len"),
+            tensor_parallel=options.get("tensor_parallel", 1),
+            gpu_memory=options.get("gpu_memory", 0.9),
+            adapter=adapter,
+            logprobs=options.get("logprobs", False),
+            further=tuple(further.items()),
         )
-        self._logprobs = options.get("logprobs", False)
         self._settings = SamplingSettings(
             engine="vllm",
             **{**DRAW_DEFAULTS, **chosen(options, DrawOptions)},
-            dtype=self._engine.dtype,
+            dtype=self._spec.dtype,
             model_sha256=model_sha256(checkpoint),
             adapter_sha256=model_sha256(adapter) if adapter else None,
             max_model_len=options.get("max_model_len"),
             engine_args={name: str(value) for name, value in further.items()},
         )
+
+    @property
+    def _engine(self) -> Engine:
+        return engine_for(self._spec)
+
+    def start(self) -> None:
+        """Load the checkpoint into the engine, unless it is there."""
+        engine_for(self._spec)
 
     @property
     def prompting(self) -> Prompting:
@@ -91,12 +105,12 @@ class VLLMSampler:
     @property
     def device(self) -> str:
         """What vLLM runs on."""
-        return self._engine.device
+        return device_type()
 
     @property
     def n_devices(self) -> int:
         """GPUs that share the layers."""
-        return self._engine.spec.tensor_parallel
+        return self._spec.tensor_parallel
 
     def prompt_text(self, problem: Problem) -> str:
         """All that the model reads before it answers."""
@@ -118,17 +132,20 @@ class VLLMSampler:
 
         Raises EngineError where the engine fails or a prompt leaves no room.
         """
+        if not requests:
+            return
+        engine = self._engine
         asked = {request.problem.id: request.problem for request in requests}
         prompts = {problem.id: self.prompt_ids(problem) for problem in asked.values()}
         rooms = {problem.id: self._room(problem, len(prompts[problem.id])) for problem in asked.values()}
         params = [self._params(request, rooms[request.problem.id]) for request in requests]
         names = {f"{request.problem.id}/{request.index}": request for request in requests}
-        with engine_failures(), self._engine.aborting(names):
+        with engine_failures(), engine.aborting(names):
             for (name, request), its in zip(names.items(), params, strict=True):
-                self._engine.add(name, prompts[request.problem.id], its)
+                engine.add(name, prompts[request.problem.id], its)
             left = dict(names)
             while left:
-                for output in self._engine.finished():
+                for output in engine.finished():
                     yield self._generation(left.pop(output.request_id), output.outputs[0])
 
     def close(self) -> None:
@@ -146,7 +163,7 @@ class VLLMSampler:
             top_k=drawing.top_k,
             max_tokens=room,
             seed=request.seed,
-            logprobs=0 if self._logprobs else None,
+            logprobs=0 if self._spec.logprobs else None,
             detokenize=False,  # the tokenizer's own decoding, as with every other engine
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -159,7 +176,7 @@ class VLLMSampler:
             token_ids=token_ids,
             finish=_FINISH.get(str(drawn.finish_reason), Finish.ABORTED),
             n_tokens=len(token_ids),
-            logprobs=_drawn_with(drawn.logprobs, token_ids) if self._logprobs else None,
+            logprobs=_drawn_with(drawn.logprobs, token_ids) if self._spec.logprobs else None,
         )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from opo_eval.errors import EngineError, OpoEvalError, UsageError
-from opo_eval.samplers.checkpoints import chosen_dtype, load_config
+from opo_eval.samplers.checkpoints import load_config
 from opo_eval.samplers.vllm_worker import WeightSums, squared
 from opo_eval.wording import nearest
 
@@ -32,11 +32,13 @@ class EngineSpec:
     """Two engines with equal specifications draw alike."""
 
     checkpoint: str
-    dtype: str | None
+    dtype: str
     max_model_len: int | None
     tensor_parallel: int
     gpu_memory: float
     adapter: str | None
+    logprobs: bool
+    """Whether it can say with which log-probability a token was drawn."""
     further: tuple[tuple[str, Any], ...]
     """Arguments of vLLM's engine beside these."""
 
@@ -44,18 +46,19 @@ class EngineSpec:
         """As vLLM's `EngineArgs` takes them."""
         return {
             "model": self.checkpoint,
-            "dtype": self.dtype or "auto",
+            "dtype": self.dtype,
             "max_model_len": self.max_model_len,
             "tensor_parallel_size": self.tensor_parallel,
             "gpu_memory_utilization": self.gpu_memory,
             "enable_prefix_caching": True,
-            "logprobs_mode": "processed_logprobs",
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
             "seed": 0,
             "worker_extension_cls": f"{WeightSums.__module__}.{WeightSums.__qualname__}",
             **({"enable_lora": True, "max_lora_rank": _rank(self.adapter)} if self.adapter else {}),
             **({"enforce_eager": True} if _on_cpu() else {}),
+            # Only where they are asked for: in this mode it takes a log-softmax at every step.
+            **({"logprobs_mode": "processed_logprobs"} if self.logprobs else {}),
             **dict(self.further),
         }
 
@@ -154,16 +157,6 @@ class Engine:
         """Longest prompt and response together, in tokens."""
         return self._engine.vllm_config.model_config.max_model_len
 
-    @property
-    def dtype(self) -> str:
-        """Number type of its arithmetic."""
-        return str(self._engine.vllm_config.model_config.dtype).removeprefix("torch.")
-
-    @property
-    def device(self) -> str:
-        """Kind of device."""
-        return import_vllm().current_platform.device_type
-
     def add(self, name: str, prompt: list[int], params: Any) -> None:
         """Queue a request."""
         self._engine.add_request(name, {"prompt_token_ids": prompt}, params, lora_request=self._lora)
@@ -186,7 +179,7 @@ class Engine:
         self._engine.reset_prefix_cache()
         self.spec = spec
         held = self._engine.collective_rpc("squared_weights")
-        return isclose(held[0], squared_files(spec.checkpoint, self.dtype), rel_tol=_ROUNDING)
+        return isclose(held[0], squared_files(spec.checkpoint, spec.dtype), rel_tol=_ROUNDING)
 
     def close(self) -> None:
         """Free its memory and end its processes."""
@@ -201,7 +194,6 @@ _running: Engine | None = None
 def engine_for(spec: EngineSpec) -> Engine:
     """The engine that runs, where it fits or takes the weights; else a new one in its place."""
     global _running
-    spec = replace(spec, dtype=chosen_dtype(spec.checkpoint, spec.dtype, "cpu" if _on_cpu() else "cuda"))
     if _running is not None and _running.spec != spec and not _takes_weights(_running, spec):
         close_engine()
     _running = _running or Engine(spec)
@@ -304,6 +296,11 @@ def import_vllm() -> VLLM:
     if current_platform.is_cpu():
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     return VLLM(EngineArgs, LLMEngine, LoRARequest, current_platform, vllm.__version__)
+
+
+def device_type() -> str:
+    """What the installed build runs on: cpu, cuda."""
+    return import_vllm().current_platform.device_type
 
 
 def _on_cpu() -> bool:

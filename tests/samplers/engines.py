@@ -5,9 +5,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from opo_eval.grading import grade_answers
 from opo_eval.problems import load_problems
+from opo_eval.records import Verdict
 from opo_eval.samplers import Generation
 
 HELD_OUT = load_problems("tiny-arith")
@@ -51,3 +54,22 @@ def copied(source: Path, target: Path, **changes: dict[str, Any]) -> Path:
         file = target / f"{name}.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | change))
     return target
+
+
+def assert_pass_rates_agree(a: Iterable[Generation], b: Iterable[Generation]) -> None:
+    """Within 4 standard errors of the difference, paired by problem; else sampling is not the same."""
+    rates = [pass_rates(drawn) for drawn in (a, b)]
+    differences = rates[1] - rates[0]
+    assert abs(differences.mean()) < 4 * differences.std(ddof=1) / np.sqrt(len(differences))
+    assert 0.2 < rates[0].mean() < 0.6  # at 0 or 1 the comparison would say nothing
+
+
+def pass_rates(generations: Iterable[Generation]) -> np.ndarray:
+    """Share of correct responses, problem by problem in the order of their ids."""
+    drawn = by_key(generations)
+    golds = [generation.request.problem.answer for generation in drawn.values()]
+    grades = grade_answers(golds, [generation.text for generation in drawn.values()], think="none")
+    by_problem: dict[str, list[bool]] = {}
+    for (problem_id, _), grade in zip(drawn, grades, strict=True):
+        by_problem.setdefault(problem_id, []).append(grade.verdict is Verdict.CORRECT)
+    return np.array([np.mean(by_problem[problem_id]) for problem_id in sorted(by_problem)])

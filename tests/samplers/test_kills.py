@@ -50,10 +50,10 @@ def whole(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_killed_three_times_and_continued_it_is_the_uninterrupted_run(
     engine: str, whole: Any, tmp_path: Path
 ) -> None:
-    when = iter([Moment(0.4, "time"), Moment(0.3, "file"), Moment(0.5, "file")])
+    when = iter([Moment(0.1, "time"), Moment(0.3, "file"), Moment(0.5, "file")])
     done = kills.trial(engine, COMMANDS[engine], tmp_path, whole, when, 3)
     assert done.is_sound and done.samples == len(whole.samples) == 64 * (8 if engine == "vllm" else 4)
-    assert kills.SAMPLING in [kill.phase for kill in done.kills]
+    assert [kill.phase for kill in done.kills] == [kills.STARTING, kills.SAMPLING, kills.SAMPLING]
     assert [kill.before for kill in done.kills[1:]] == [kill.after for kill in done.kills[:-1]]
     texts = {(sample.problem_id, sample.index): sample.text for sample in kills.samples_in(tmp_path)}
     assert texts == {key: sample.text for key, sample in whole.samples.items()}

@@ -36,9 +36,7 @@ def test_two_replicas_draw_what_one_engine_draws(two: Replicas) -> None:
 def test_a_replica_that_dies_is_named_and_takes_the_others_with_it(two: Replicas) -> None:
     processes = list(two._processes)
     processes[1].kill()
-    with pytest.raises(
-        EngineError, match=r"replica 2 of 2 ended with exit status -9; what was sampled"
-    ):
+    with pytest.raises(EngineError, match=r"replica 2 of 2 ended with exit status -9; what was sampled"):
         list(two.generate(REQUESTS))
     assert not any(process.is_alive() for process in processes)
 
@@ -70,7 +68,5 @@ def test_each_replica_sees_gpus_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert [visible_devices(place, 2) for place in (0, 1)] == ["0,1", "2,3"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
     assert visible_devices(1, 1) == "6"
-    with pytest.raises(
-        EngineError, match="replica 2 would need GPU 4 of those in CUDA_VISIBLE"
-    ):
+    with pytest.raises(EngineError, match="replica 2 would need GPU 4 of those in CUDA_VISIBLE"):
         visible_devices(1, 2)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samplers.engines import HELD_OUT, assert_pass_rates_agree
 
 from opo_eval.errors import EngineError, UsageError
 from opo_eval.problems import make_problem
@@ -57,6 +58,13 @@ def test_a_seed_gives_the_same_response_in_any_company(vllm_server: str) -> None
     alone = token_ids(sampler(vllm_server, concurrency=1).generate(requests[::-3]))
     assert alone.items() <= together.items() and len(alone) == 16
     assert len(set(together.values())) > len(PROBLEMS)
+
+
+def test_pass_rates_are_those_of_transformers(vllm_server: str) -> None:
+    requests = plan_requests(HELD_OUT, 16, 0)
+    here = HFSampler(LATE, template="tiny", max_tokens=48, batch_size=1024)
+    there = sampler(vllm_server)
+    assert_pass_rates_agree(here.generate(requests), there.generate(requests))
 
 
 def test_sampling_settings_reach_the_model(vllm_server: str) -> None:

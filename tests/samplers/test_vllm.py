@@ -1,6 +1,8 @@
 """vLLM's own engine, on the CPU: what it draws, and what it shares with the other engines."""
 
+import copy
 import gc
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,11 +13,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samplers.engines import HELD_OUT, by_key, copied, first_difference, gap_of_the_two_best, token_ids
+import torch
+from safetensors.torch import save_file
+from samplers.engines import (
+    HELD_OUT,
+    assert_pass_rates_agree,
+    by_key,
+    copied,
+    first_difference,
+    gap_of_the_two_best,
+    token_ids,
+)
 
 from opo_eval.errors import EngineError, StoreError, UsageError
-from opo_eval.grading import grade_answers
-from opo_eval.records import Checkpoint, Finish, Think, Verdict
+from opo_eval.records import Checkpoint, Finish, Think
 from opo_eval.samplers import (
     choose_engine,
     make_sampler,
@@ -67,20 +78,7 @@ def test_greedy_is_hfs_token_for_token(checkpoint: str) -> None:
 def test_pass_rates_are_hfs() -> None:
     requests = plan_requests(HELD_OUT, 16, 0)
     hf = HFSampler(LATE, template="tiny", max_tokens=64, batch_size=1024)
-    rates = [pass_rates(engine.generate(requests)) for engine in (hf, sampler())]
-    differences = rates[1] - rates[0]
-    assert abs(differences.mean()) < 4 * differences.std(ddof=1) / np.sqrt(len(differences))
-    assert 0.2 < rates[0].mean() < 0.6  # else the comparison would say nothing
-
-
-def pass_rates(generations: Any) -> np.ndarray:
-    drawn = by_key(generations)
-    keys = sorted(drawn)
-    grades = grade_answers(
-        [drawn[key].request.problem.answer for key in keys], [drawn[key].text for key in keys], think="none"
-    )
-    correct = np.array([grade.verdict is Verdict.CORRECT for grade in grades], dtype=float)
-    return correct.reshape(len(HELD_OUT), 16).mean(axis=1)
+    assert_pass_rates_agree(hf.generate(requests), sampler().generate(requests))
 
 
 def test_64_samples_repeat_no_more_than_their_probabilities_say() -> None:
@@ -102,8 +100,6 @@ def test_log_probabilities_are_those_of_the_distribution_drawn_from() -> None:
     requests = plan_requests(HELD_OUT[:4], 2, 0)
     drawn = list(sampler(logprobs=True, temperature=0.7).generate(requests))
     hf = HFSampler(LATE, template="tiny", max_tokens=64, temperature=0.7)
-    import torch
-
     for generation in drawn:
         prompt, response = hf.prompt_ids(generation.request.problem), list(generation.token_ids or ())
         with torch.no_grad():
@@ -264,13 +260,23 @@ def test_values_of_engine_arguments_are_json_where_they_can_be() -> None:
     }
 
 
+def test_a_run_that_lacks_nothing_starts_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample_into(tmp_path / "run", sampler(), n=1)
+    vllm_engine.close_engine()
+    monkeypatch.setattr(vllm_engine, "Engine", None)
+    sample_into(tmp_path / "run", sampler(), n=1)
+    with pytest.raises(TypeError):
+        sample_into(tmp_path / "other", sampler(), n=1)
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
     broken = copied(Path(LATE), tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(EngineError, match=r"vLLM cannot load .*broken"):
-        sampler(str(broken))
+        sampler(str(broken)).start()
     with pytest.raises(EngineError, match="is not a LoRA adapter"):
-        sampler(adapter=str(tmp_path))
+        sampler(adapter=str(tmp_path)).start()
 
 
 def test_an_engine_that_took_other_weights_only_in_part_is_not_trusted() -> None:
@@ -288,6 +294,7 @@ def test_an_engine_that_took_them_all_is_kept(monkeypatch: pytest.MonkeyPatch) -
         tensor_parallel=1,
         gpu_memory=0.9,
         adapter=None,
+        logprobs=False,
         further=(),
     )
     running = FakeEngine(spec)
@@ -302,8 +309,6 @@ def test_an_engine_that_took_them_all_is_kept(monkeypatch: pytest.MonkeyPatch) -
 
 class FakeEngine(vllm_engine.Engine):
     """An engine on a GPU, as far as reloading goes: it holds what it was told to load last."""
-
-    dtype = "float32"
 
     def __init__(self, spec: vllm_engine.EngineSpec) -> None:
         self.spec, self._engine, self.calls, self.takes = spec, self, [], True
@@ -338,3 +343,38 @@ def test_auto_takes_vllm_where_it_works_and_says_why_not(
 def test_an_option_of_another_engine_is_refused() -> None:
     with pytest.raises(UsageError, match="engine vllm has no option batch_size"):
         make_sampler("vllm", LATE, template="tiny", batch_size=4)
+
+
+# --- adapters ---------------------------------------------------------------------------------------
+
+
+def test_an_adapter_draws_what_the_merged_model_draws(tmp_path: Path) -> None:
+    adapter, merged = lora_of(Path(LATE), tmp_path)
+    requests = plan_requests(HELD_OUT[:24], 1, 0)
+    adapted = sampler(adapter=str(adapter), temperature=0.0)
+    found = token_ids(by_key(adapted.generate(requests)))
+    hf = HFSampler(str(merged), template="tiny", max_tokens=64, temperature=0.0)
+    assert found == token_ids(by_key(hf.generate(requests)))
+    assert found != token_ids(by_key(sampler(temperature=0.0).generate(requests)))
+    assert adapted.settings.adapter_sha256 and sampler().settings.adapter_sha256 is None
+
+
+def lora_of(checkpoint: Path, folder: Path) -> tuple[Path, Path]:
+    """An adapter of rank 8 on the values of each layer, and the checkpoint with it merged in."""
+    model = HFSampler(str(checkpoint), template="tiny")._model
+    generator, tensors = torch.Generator().manual_seed(0), {}
+    merged = copy.deepcopy(model)
+    for i, layer in enumerate(merged.model.layers):
+        out, width = layer.self_attn.v_proj.weight.shape
+        a = 0.3 * torch.randn(8, width, generator=generator)
+        b = 0.3 * torch.randn(out, 8, generator=generator)
+        name = f"base_model.model.model.layers.{i}.self_attn.v_proj"
+        tensors |= {f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b}
+        layer.self_attn.v_proj.weight.data += b @ a
+    adapter, target = folder / "adapter", copied(checkpoint, folder / "merged")
+    adapter.mkdir()
+    save_file(tensors, adapter / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": ["v_proj"], "bias": "none"}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    merged.save_pretrained(target)
+    return adapter, target

@@ -21,9 +21,6 @@ from opo_eval.study.stages import evaluation_problems
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = read_study(ROOT / "benchmarks/studies/miniature.toml")
 REPORT = ROOT / STUDY.report
-committed = pytest.mark.skipif(
-    not (REPORT / "manifest.json").exists(), reason="run benchmarks/studies/miniature.py"
-)
 
 
 def rows(name: str) -> list[dict[str, str]]:
@@ -94,7 +91,6 @@ def test_the_script_reads_its_own_settings() -> None:
 # --- the committed report ---------------------------------------------------------------------------
 
 
-@committed
 def test_the_report_is_of_these_settings() -> None:
     study = orjson.loads((REPORT / "manifest.json").read_bytes())["study"]
     assert study["seeds"] == list(STUDY.seeds)
@@ -103,7 +99,6 @@ def test_the_report_is_of_these_settings() -> None:
     assert study["arms"] == {arm: {"label": STUDY.labels[arm], **own} for arm, own in STUDY.arms.items()}
 
 
-@committed
 def test_every_run_has_all_its_steps() -> None:
     taken: dict[tuple[str, int], list[int]] = defaultdict(list)
     for row in rows("training.csv"):
@@ -114,7 +109,6 @@ def test_every_run_has_all_its_steps() -> None:
     assert taken == expected
 
 
-@committed
 def test_an_arms_value_is_the_mean_of_its_runs() -> None:
     of_runs: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in rows("runs.csv"):
@@ -125,7 +119,6 @@ def test_an_arms_value_is_the_mean_of_its_runs() -> None:
             assert float(row["value"]) == pytest.approx(expected, rel=1e-12), row
 
 
-@committed
 def test_rulings_follow_from_p_values_adjusted_over_each_experiment() -> None:
     by_experiment: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in rows("claims.csv"):
@@ -141,7 +134,6 @@ def test_rulings_follow_from_p_values_adjusted_over_each_experiment() -> None:
             assert (row["ruling"] == "cannot be told") != told_apart, row
 
 
-@committed
 def test_claims_of_training_are_those_of_the_steps() -> None:
     """Welch's test of the last third of the steps, from training.csv alone."""
     last: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -163,7 +155,6 @@ def test_claims_of_training_are_those_of_the_steps() -> None:
     assert checked >= 6
 
 
-@committed
 def test_opo_lifts_pass_at_1_by_three_tenths_and_does_not_pay_with_pass_at_16() -> None:
     (opo,) = [row for row in rows("lifts.csv") if row["arm"] == "OPO"]
     assert int(opo["n_seeds"]) >= 3
@@ -172,7 +163,6 @@ def test_opo_lifts_pass_at_1_by_three_tenths_and_does_not_pay_with_pass_at_16() 
     assert float(opo["pass@k_low"]) > -0.02
 
 
-@committed
 def test_figures_are_of_the_steps() -> None:
     """The curve of OPO's KL, block by block, from training.csv alone."""
     drawn = [row for row in rows("figures/opo.csv") if (row["arm"], row["quantity"]) == ("OPO", "kl_start")]
@@ -188,7 +178,6 @@ def test_figures_are_of_the_steps() -> None:
         assert float(row["mean"]) == pytest.approx(mean, rel=1e-4)
 
 
-@committed
 def test_the_page_shows_figures_that_are_there_and_keeps_no_samples() -> None:
     names = {str(path.relative_to(REPORT)) for path in REPORT.rglob("*") if path.is_file()}
     page = (REPORT / "README.md").read_text()
