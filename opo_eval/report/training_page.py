@@ -191,7 +191,7 @@ def _isolated(page: StudyPage) -> Iterator[str]:
 
 
 def _files(page: StudyPage) -> str:
-    said = "figures/: every figure as PNG and SVG, and its numbers as CSV."
+    said = "figures/: every figure as PNG and SVG; those over training steps with their numbers as CSV."
     if not page.is_of_methods:
         return (
             f"{said} [report.md](report.md): the comparison of the last checkpoints, with every metric. For "
