@@ -70,7 +70,7 @@ class SamplingFlags:
     tensor_parallel: int | None = None
     """vllm: GPUs that share each layer; default 1."""
     gpu_memory: float | None = None
-    """vllm: share of each GPU's memory; default 0.9."""
+    """vllm: share of each GPU's memory, default 0.9; or of the machine's without a GPU, default 0.25."""
     adapter: str | None = None
     """vllm: directory of a LoRA adapter."""
     engine_arg: tuple[str, ...] = ()

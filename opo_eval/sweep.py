@@ -19,6 +19,7 @@ from opo_eval.wording import counted
 
 REASONING_TOKENS, ANSWER_TOKENS = 32_768, 2_048
 """Longest responses by default: of models that think before they answer, and of those that do not."""
+_OF_ONE_ENGINE = {"server": ("endpoints",), "hf": ("device", "batch_size", "batch_tokens")}
 _CALIBRATION = {"requests": 64, "tokens": 128}
 
 
@@ -92,9 +93,11 @@ def engine_of(part: Part, sweep: Sweep) -> tuple[str, str]:
     sampling = begun.manifest.settings.sampling if begun else None
     if sampling and sampling.engine in ENGINES:
         return sampling.engine, f"{part.path} was begun with it"
-    if sweep.settings.get("endpoints"):
-        return "server", "endpoints were given"
-    return choose_engine(str(part.checkpoint.path), device=sweep.settings.get("device"))
+    for engine, options in _OF_ONE_ENGINE.items():
+        for name in options:
+            if sweep.settings.get(name) is not None:
+                return engine, f"{name} was given, an option of this engine alone"
+    return choose_engine(str(part.checkpoint.path))
 
 
 def longest(think: Think) -> int:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB: several engines run side by side
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:

@@ -113,5 +113,14 @@ def test_auto_says_its_reason_once_for_all_that_share_it(
     )
 
 
+def test_auto_takes_the_engine_that_an_option_belongs_to(tmp_path: Path) -> None:
+    def chosen(**settings: Any) -> tuple[str, str]:
+        asked = sweep(tmp_path, engine="auto", **settings)
+        return engine_of(next(parts(asked)), asked)
+
+    assert chosen(batch_size=8) == ("hf", "batch_size was given, an option of this engine alone")
+    assert chosen(device="cpu")[0] == "hf" and chosen(endpoints=("http://127.0.0.1:1/v1",))[0] == "server"
+
+
 def test_models_that_think_get_more_room() -> None:
     assert (longest(Think.TAGGED), longest(Think.PREFILLED), longest(Think.NONE)) == (32_768, 32_768, 2_048)

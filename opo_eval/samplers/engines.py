@@ -78,17 +78,15 @@ def _refuse_foreign(engine: str, given: Mapping[str, Any], known: Mapping[str, A
 # --- choosing ---------------------------------------------------------------------------------------
 
 
-def choose_engine(checkpoint: str, *, device: str | None = None) -> tuple[str, str]:
+def choose_engine(checkpoint: str) -> tuple[str, str]:
     """The engine that suits a checkpoint on this machine, and why, for a person."""
-    why_not = _why_not_vllm(checkpoint, device)
+    why_not = _why_not_vllm(checkpoint)
     return ("hf", why_not) if why_not else ("vllm", "vLLM is installed and takes this checkpoint")
 
 
-def _why_not_vllm(checkpoint: str, device: str | None) -> str | None:
+def _why_not_vllm(checkpoint: str) -> str | None:
     if find_spec("vllm") is None:
         return "vLLM is not installed"
-    if device is not None:
-        return f"device {device} was asked for, and vLLM takes what it was built for"
     from opo_eval.samplers.vllm_engine import refusal
 
     return refusal(checkpoint)

@@ -28,6 +28,8 @@ from opo_eval.samplers.vllm_engine import (
     parse_engine_args,
 )
 
+_SHARE_OF_MEMORY = {"cpu": 0.25}
+"""By default: a machine without a GPU has other work for its memory, and vLLM takes all that it may."""
 _FINISH = {"stop": Finish.STOP, "length": Finish.LENGTH}
 """Of vLLM's reasons; any other (abort, error, repetition) is no end that the model chose."""
 
@@ -42,7 +44,7 @@ class VLLMOptions(PromptOptions, DrawOptions, total=False):
     tensor_parallel: int
     """GPUs that share each layer; default 1."""
     gpu_memory: float
-    """Share of each GPU's memory; default 0.9."""
+    """Share of each GPU's memory, default 0.9; or of the machine's where there is no GPU, default 0.25."""
     adapter: str | None
     """Directory of a LoRA adapter; default None."""
     engine_args: Sequence[str]
@@ -69,7 +71,7 @@ class VLLMSampler:
             dtype=chosen_dtype(checkpoint, options.get("dtype"), device_type()),
             max_model_len=options.get("max_model_len"),
             tensor_parallel=options.get("tensor_parallel", 1),
-            gpu_memory=options.get("gpu_memory", 0.9),
+            gpu_memory=options.get("gpu_memory", _SHARE_OF_MEMORY.get(device_type(), 0.9)),
             adapter=adapter,
             logprobs=options.get("logprobs", False),
             further=tuple(further.items()),

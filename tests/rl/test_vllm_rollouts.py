@@ -79,9 +79,7 @@ def test_a_run_goes_on_with_it(tmp_path: Path) -> None:
 
 def test_without_vllm_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "find_spec", lambda name: None)
-    with pytest.raises(
-        EngineError, match=r"vllm is not installed: pip install 'opo-eval\[vllm\]'"
-    ):
+    with pytest.raises(EngineError, match=r"vllm is not installed: pip install 'opo-eval\[vllm\]'"):
         train(vllm_config(tmp_path / "run"), quiet=True)
 
 

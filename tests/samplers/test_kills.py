@@ -27,32 +27,23 @@ def _study() -> Any:
 
 kills = _study()
 Moment = kills.Moment
-COMMANDS = {
-    "vllm": partial(kills.sample_command, 8, ("--engine", "vllm")),
-    "hf": partial(kills.sample_command, 4, ("--engine", "hf", "--batch-size", "32")),
-}
-
-
-@pytest.fixture(scope="module", params=COMMANDS)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
+N = 8
+COMMAND = partial(kills.sample_command, N, ("--engine", "vllm"))
 
 
 @pytest.fixture(scope="module")
-def whole(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What an uninterrupted launch draws, and how long it takes."""
-    return kills.uninterrupted(COMMANDS[engine], tmp_path_factory.mktemp("whole"))
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What an uninterrupted launch draws, in a process of its own, and how long it takes."""
+    return kills.uninterrupted(COMMAND, tmp_path_factory.mktemp("whole"))
 
 
 # --- launches that are killed -----------------------------------------------------------------------
 
 
-def test_killed_three_times_and_continued_it_is_the_uninterrupted_run(
-    engine: str, whole: Any, tmp_path: Path
-) -> None:
+def test_killed_three_times_and_continued_it_is_the_uninterrupted_run(whole: Any, tmp_path: Path) -> None:
     when = iter([Moment(0.1, "time"), Moment(0.3, "file"), Moment(0.5, "file")])
-    done = kills.trial(engine, COMMANDS[engine], tmp_path, whole, when, 3)
-    assert done.is_sound and done.samples == len(whole.samples) == 64 * (8 if engine == "vllm" else 4)
+    done = kills.trial("vllm", COMMAND, tmp_path, whole, when, 3)
+    assert done.is_sound and done.samples == len(whole.samples) == 64 * N
     assert [kill.phase for kill in done.kills] == [kills.STARTING, kills.SAMPLING, kills.SAMPLING]
     assert [kill.before for kill in done.kills[1:]] == [kill.after for kill in done.kills[:-1]]
     texts = {(sample.problem_id, sample.index): sample.text for sample in kills.samples_in(tmp_path)}

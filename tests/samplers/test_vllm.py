@@ -3,8 +3,6 @@
 import copy
 import gc
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations, islice
@@ -114,21 +112,6 @@ def test_a_response_depends_on_its_seed_alone() -> None:
     assert token_ids(by_key(sampler().generate(requests[::-1][:9]))).items() <= whole.items()
     other = token_ids(by_key(sampler().generate(plan_requests(HELD_OUT[:8], 4, 1))))
     assert sum(other[key] == ids for key, ids in whole.items()) < len(whole) / 2
-
-
-def test_another_process_draws_the_same() -> None:
-    code = (
-        "from opo_eval.problems import load_problems\n"
-        "from opo_eval.samplers import make_sampler, plan_requests\n"
-        f"s = make_sampler('vllm', {LATE!r}, template='tiny', max_tokens=64)\n"
-        "r = plan_requests(load_problems('tiny-arith')[:8], 2, 0)\n"
-        "print(sorted((g.request.problem.id, g.request.index, g.token_ids) for g in s.generate(r)))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-    here = by_key(sampler().generate(plan_requests(HELD_OUT[:8], 2, 0)))
-    assert done.stdout.splitlines()[-1:] == [
-        str(sorted((*key, generation.token_ids) for key, generation in here.items()))
-    ], done.stderr[-2000:]
 
 
 def test_how_it_ended_and_the_end_token_are_kept() -> None:
@@ -334,8 +317,6 @@ def test_auto_takes_vllm_where_it_works_and_says_why_not(
     assert choose_engine(LATE) == ("vllm", "vLLM is installed and takes this checkpoint")
     engine, why = choose_engine(str(data_dir / "tiny_lm_stories260k"))
     assert engine == "hf" and "no attention with heads of 8" in why
-    engine, why = choose_engine(LATE, device="cpu")
-    assert engine == "hf" and "device cpu was asked for" in why
     monkeypatch.setattr("opo_eval.samplers.engines.find_spec", lambda name: None)
     assert choose_engine(LATE) == ("hf", "vLLM is not installed")
 
