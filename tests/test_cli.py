@@ -99,6 +99,8 @@ def test_eval_of_real_checkpoints_continues_and_grows(
         "none",
         "--max-tokens",
         "12",
+        "--engine",
+        "hf",
         "--quiet",
     ]
     assert run([*command, "-n", "2"]) == 0
@@ -134,8 +136,8 @@ def test_a_training_run_is_swept_against_its_start(here: Path, capsys: pytest.Ca
     for step, source in ((10, late), (9, early)):
         (here / f"opo_seed0/step_{step}").symlink_to(source)
     (here / "start").symlink_to(early)
-    flags = "--benchmark sums.jsonl -n 2 --think none --max-tokens 8 --quiet --reference start --last 2"
-    assert run(["eval", "opo_seed0/step_10", "opo_seed0", *flags.split()]) == 0
+    flags = "--benchmark sums.jsonl -n 2 --think none --max-tokens 8 --quiet --engine hf --last 2"
+    assert run(["eval", "opo_seed0/step_10", "opo_seed0", "--reference", "start", *flags.split()]) == 0
     assert sorted(path.name for path in (here / "runs").iterdir()) == [
         "opo_seed0_step10",
         "opo_seed0_step9",

@@ -75,7 +75,7 @@ def test_variance_of_a_checkpoint(tmp_path: Path, capsys, monkeypatch) -> None:
         '{"problem": "1+2+3", "answer": "6"}\n{"problem": "9-4+1", "answer": "6"}\n'
     )
     words = "--benchmark sums.jsonl --template tiny -n 8 --think none --max-tokens 24 --workers 1 --quiet"
-    assert run(["variance", str(checkpoint_path("late")), *words.split()]) == 0
+    assert run(["variance", str(checkpoint_path("late")), "--engine", "hf", *words.split()]) == 0
     assert "‖∇ log π‖² grows as length" in capsys.readouterr().out
     assert {"report.md", "samples.csv"} <= {
         path.name for path in (tmp_path / "reports/late-variance").iterdir()

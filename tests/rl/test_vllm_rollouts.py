@@ -36,7 +36,7 @@ def vllm_config(out: Path, **settings: Any) -> Any:
 
 def test_every_rollout_is_drawn_with_the_weights_of_its_step(tmp_path: Path) -> None:
     """Steps so long that yesterday's weights would show in the gap between engine and policy."""
-    steps = train(vllm_config(tmp_path / "run", steps=3, learning_rate=1e-2), quiet=True).steps
+    steps = train(vllm_config(tmp_path / "run", steps=2, learning_rate=1e-2), quiet=True).steps
     assert all(abs(step.kl_rollout_k3) < 1e-7 for step in steps)
     assert max(step.kl_start or 0.0 for step in steps[1:]) > 1e-3  # the weights did change meanwhile
     assert not (tmp_path / "run" / ".rollout").exists()
@@ -57,7 +57,7 @@ def test_a_stale_engine_would_show(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_policys_log_probabilities_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine whose log-probabilities are all wrong changes the gap that is logged and no weight."""
-    train(vllm_config(tmp_path / "right", steps=2), quiet=True)
+    train(vllm_config(tmp_path / "right", steps=1), quiet=True)
     generate = VLLMRollouts.generate
 
     def wrong(self: VLLMRollouts, requests: Any) -> Any:
@@ -65,16 +65,16 @@ def test_the_policys_log_probabilities_are_its_own(tmp_path: Path, monkeypatch: 
             yield replace(generation, logprobs=tuple(lp - 1.0 for lp in generation.logprobs or ()))
 
     monkeypatch.setattr(VLLMRollouts, "generate", wrong)
-    steps = train(vllm_config(tmp_path / "wrong", steps=2), quiet=True).steps
+    steps = train(vllm_config(tmp_path / "wrong", steps=1), quiet=True).steps
     assert all(step.kl_rollout_k3 > 0.3 for step in steps)
-    right, wrong_ = ((tmp_path / name / "step_000002" / "model.safetensors") for name in ("right", "wrong"))
+    right, wrong_ = ((tmp_path / name / "step_000001" / "model.safetensors") for name in ("right", "wrong"))
     assert right.read_bytes() == wrong_.read_bytes()
 
 
 def test_a_run_goes_on_with_it(tmp_path: Path) -> None:
+    train(vllm_config(tmp_path / "run", steps=1), quiet=True)
     train(vllm_config(tmp_path / "run", steps=2), quiet=True)
-    train(vllm_config(tmp_path / "run", steps=4), quiet=True)
-    assert [step.step for step in read_steps(tmp_path / "run")] == [1, 2, 3, 4]
+    assert [step.step for step in read_steps(tmp_path / "run")] == [1, 2]
 
 
 def test_without_vllm_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
