@@ -12,9 +12,8 @@ demo: $(VENV)/.ready
 	$(BIN)/opo-eval demo
 
 # A process a processor with one thread each: two that both take all processors are many times slower.
-# Files are dealt out in the order of tests/conftest.py, the longest first.
 test: set-up
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -19,20 +19,3 @@ def data_dir() -> Path:
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
-
-
-_LONGEST = (
-    "test_kills.py",
-    "test_vllm_rollouts.py",
-    "test_vllm.py",
-    "test_server_vllm.py",
-    "test_trainer.py",
-    "test_study.py",
-    "test_cli.py",
-    "test_server.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: of several processes that share the files, none shall be left with one."""
-    items.sort(key=lambda item: item.path.name not in _LONGEST)
