@@ -515,6 +515,11 @@ class RunWriter:
         write_atomically(self.path / _MANIFEST, orjson.dumps(row, option=orjson.OPT_INDENT_2))
 
 
+def begun_run(path: str | os.PathLike[str]) -> RunDir | None:
+    """The run directory at a path; None where none was begun there."""
+    return RunDir(path) if (Path(path) / _MANIFEST).is_file() else None
+
+
 def run_path(out: str | os.PathLike[str], checkpoint: str, benchmark: str) -> Path:
     """`<out>/<checkpoint>/<benchmark>`; a name that no folder should have is made safe and given a digest.
 

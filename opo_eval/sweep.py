@@ -14,7 +14,7 @@ from opo_eval.problems import default_template
 from opo_eval.records import Checkpoint, Problem, Think
 from opo_eval.samplers import Sampler, choose_engine, make_sampler, plan_requests, sample_run
 from opo_eval.samplers.engines import AUTO, ENGINES
-from opo_eval.store import RunDir, run_path
+from opo_eval.store import RunDir, begun_run, run_path
 from opo_eval.wording import counted
 
 REASONING_TOKENS, ANSWER_TOKENS = 32_768, 2_048
@@ -89,7 +89,7 @@ def engine_of(part: Part, sweep: Sweep) -> tuple[str, str]:
     """
     if sweep.engine != AUTO:
         return sweep.engine, ""
-    begun = _begun(part.path)
+    begun = begun_run(part.path)
     sampling = begun.manifest.settings.sampling if begun else None
     if sampling and sampling.engine in ENGINES:
         return sampling.engine, f"{part.path} was begun with it"
@@ -110,10 +110,6 @@ def _sampler(part: Part, sweep: Sweep, engine: str, **changes: Any) -> Sampler:
     settings["template"] = settings.get("template") or default_template(part.problems[0].benchmark)
     settings["max_tokens"] = settings.get("max_tokens") or longest(sweep.think)
     return make_sampler(engine, str(part.checkpoint.path), **{**settings, **changes})
-
-
-def _begun(path: Path) -> RunDir | None:
-    return RunDir(path) if (path / "manifest.json").is_file() else None
 
 
 # --- the plan before the bill -----------------------------------------------------------------------
@@ -155,27 +151,27 @@ def plan_sentences(sweep: Sweep) -> Iterator[str]:
     yield f"the prompt of problem {first.problems[0].source_id} whole, between the lines:\n---\n{prompt}\n---"
     for part, bill in zip(all_parts, bills, strict=True):
         yield f"{part.what}: {_spelled(part, bill, sweep)}"
-    yield from _time_sentences(bills, _pace(first, sweep, engine))
+    at_most = sum(bill.tokens_at_most for bill in bills)
+    yield f"in all: {sum(b.n_missing for b in bills):,} responses, {at_most:,} tokens at most"
+    if at_most and (pace := _pace(first, sweep, engine)):
+        yield from _time_sentences(bills, at_most, pace)
 
 
 def bill_of(part: Part, sweep: Sweep, sampler: Sampler) -> Bill:
     """What is there of a part and what is missing."""
-    lengths = _lengths_there(part.path)
-    keys = RunDir(part.path).sample_keys() if _begun(part.path) else set()
-    missing = plan_requests(part.problems, sweep.n, sampler.settings.base_seed, keys)
-    rooms = {problem.id: sampler.room(problem) for problem in part.problems}
+    run = begun_run(part.path)
+    there = {(s.problem_id, s.index): s.n_tokens for s in run.samples()} if run else {}
+    missing = plan_requests(part.problems, sweep.n, sampler.settings.base_seed, there)
+    asked = {request.problem.id: request.problem for request in missing}
+    rooms = {problem.id: sampler.room(problem) for problem in asked.values()}
+    lengths = [length for length in there.values() if length is not None]
     mean = sum(lengths) / len(lengths) if lengths else None
     return Bill(
-        n_there=len(keys),
+        n_there=len(there),
         n_missing=len(missing),
         tokens_at_most=sum(rooms[request.problem.id] for request in missing),
         tokens_expected=None if mean is None else round(mean * len(missing)),
     )
-
-
-def _lengths_there(path: Path) -> list[int]:
-    run = _begun(path)
-    return [sample.n_tokens for sample in run.samples() if sample.n_tokens is not None] if run else []
 
 
 def _spelled(part: Part, bill: Bill, sweep: Sweep) -> str:
@@ -202,11 +198,7 @@ def _pace(part: Part, sweep: Sweep, engine: str) -> Pace | None:
     return Pace(tokens_per_s=n_tokens / seconds, n_requests=len(requests), n_tokens=n_tokens)
 
 
-def _time_sentences(bills: Sequence[Bill], pace: Pace | None) -> Iterator[str]:
-    at_most = sum(bill.tokens_at_most for bill in bills)
-    yield f"in all: {sum(b.n_missing for b in bills):,} responses, {at_most:,} tokens at most"
-    if pace is None or not at_most:
-        return
+def _time_sentences(bills: Sequence[Bill], at_most: int, pace: Pace) -> Iterator[str]:
     yield (
         f"at {pace.tokens_per_s:,.0f} tokens a second, as {pace.n_requests} responses of {pace.n_tokens:,} "
         f"tokens in all were drawn just now, that is {_duration(at_most / pace.tokens_per_s)} at most; long "

@@ -254,7 +254,7 @@ class Trainer:
 
 
 def _micro_batch(device: torch.device) -> int:
-    # On a GPU: in float32 the activations of a model of 0.5 billion parameters take about 20 GiB.
+    # Wider ones hold more activations than most GPUs have room for, from 0.5 billion parameters on.
     return 2_048 if device.type == "cpu" else 8_192
 
 

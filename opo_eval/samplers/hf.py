@@ -14,13 +14,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from opo_eval.errors import EngineError, UsageError
-from opo_eval.records import Finish, Problem, Prompting, SamplingSettings
+from opo_eval.records import Finish, SamplingSettings
 from opo_eval.samplers.base import Generation, Request
 from opo_eval.samplers.checkpoints import chosen_device, chosen_dtype, load, model_sha256
 from opo_eval.samplers.decode import Decoded, decode
 from opo_eval.samplers.draw import OwnNumbers
 from opo_eval.samplers.options import DRAW_DEFAULTS, DrawOptions, PromptOptions, check_range, chosen
-from opo_eval.samplers.prompts import Prompter, room_for
+from opo_eval.samplers.prompts import PromptedSampler, Prompter
 
 
 class SamplerOptions(PromptOptions, DrawOptions, total=False):
@@ -42,7 +42,7 @@ class HFOptions(SamplerOptions, total=False):
     """Default: a GPU where there is one."""
 
 
-class HFSampler:
+class HFSampler(PromptedSampler):
     """A causal language model of transformers as an engine.
 
     Built from a checkpoint directory or hub name, or by `of_model` around a model in memory. Raises
@@ -95,16 +95,6 @@ class HFSampler:
         )
 
     @property
-    def prompting(self) -> Prompting:
-        """Template and chat template in use."""
-        return self._prompter.prompting
-
-    @property
-    def settings(self) -> SamplingSettings:
-        """All that decides what is drawn."""
-        return self._settings
-
-    @property
     def device(self) -> str:
         """Where the model is."""
         return str(self._model.device)
@@ -114,21 +104,9 @@ class HFSampler:
         """One."""
         return 1
 
-    def prompt_text(self, problem: Problem) -> str:
-        """All that the model reads before it answers."""
-        return self._prompter.text(problem)
-
-    def prompt_ids(self, problem: Problem) -> list[int]:
-        """Token ids of the whole prompt; special tokens are added exactly once."""
-        return self._prompter.ids(problem)
-
-    def room(self, problem: Problem) -> int:
-        """Tokens that a response to it may have."""
-        return self._room(problem, len(self.prompt_ids(problem)))
-
-    def _room(self, problem: Problem, n_prompt: int) -> int:
-        window = getattr(self._model.config, "max_position_embeddings", None)
-        return room_for(problem, n_prompt, max_tokens=self._settings.max_tokens, window=window)
+    @property
+    def _window(self) -> int | None:
+        return getattr(self._model.config, "max_position_embeddings", None)
 
     def start(self) -> None:
         """Nothing: the checkpoint was loaded when this was made."""

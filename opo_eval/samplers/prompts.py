@@ -4,7 +4,7 @@ from typing import Any, Unpack
 
 from opo_eval.errors import EngineError, UsageError
 from opo_eval.problems import make_prompting, render
-from opo_eval.records import Problem, Prompting
+from opo_eval.records import Problem, Prompting, SamplingSettings
 from opo_eval.samplers.options import PromptOptions
 
 
@@ -43,6 +43,43 @@ class Prompter:
         """Token ids of the whole prompt."""
         # A chat template has written the special tokens: the tokenizer must not add them again.
         return self.tokenizer(self.text(problem), add_special_tokens=not self.uses_chat)["input_ids"]
+
+
+class PromptedSampler:
+    """What engines have in common that put problems through the checkpoint's own tokenizer."""
+
+    _prompter: Prompter
+    _settings: SamplingSettings
+
+    @property
+    def _window(self) -> int | None:
+        """Longest prompt and response together, in tokens; None where nothing limits them."""
+        raise NotImplementedError
+
+    @property
+    def prompting(self) -> Prompting:
+        """Template and chat template in use."""
+        return self._prompter.prompting
+
+    @property
+    def settings(self) -> SamplingSettings:
+        """All that decides what is drawn."""
+        return self._settings
+
+    def prompt_text(self, problem: Problem) -> str:
+        """All that the model reads before it answers."""
+        return self._prompter.text(problem)
+
+    def prompt_ids(self, problem: Problem) -> list[int]:
+        """Token ids of the whole prompt; special tokens are added exactly once."""
+        return self._prompter.ids(problem)
+
+    def room(self, problem: Problem) -> int:
+        """Tokens that a response to it may have."""
+        return self._room(problem, len(self.prompt_ids(problem)))
+
+    def _room(self, problem: Problem, n_prompt: int) -> int:
+        return room_for(problem, n_prompt, max_tokens=self._settings.max_tokens, window=self._window)
 
 
 def messages(prompting: Prompting, problem: Problem) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from opo_eval.progress import Progress
 from opo_eval.provenance import current_provenance
 from opo_eval.records import Checkpoint, Problem, RunSettings, Sample, Think
 from opo_eval.samplers.base import Generation, Sampler, plan_requests
-from opo_eval.store import RunDir, RunWriter
+from opo_eval.store import RunDir, RunWriter, begun_run
 
 
 def sample_run(
@@ -26,7 +26,8 @@ def sample_run(
     Raises StoreError where the run was made with other settings or another process writes to it.
     """
     # Neither a wrong n nor a checkpoint that does not load must leave a run behind.
-    if plan_requests(problems, n, sampler.settings.base_seed, _keys_there(path)):
+    plan_requests(problems, n, sampler.settings.base_seed)
+    if begun_run(path) is None:
         sampler.start()
     _refuse_open_thought(sampler, problems[0], think)
     settings = RunSettings(
@@ -46,10 +47,6 @@ def sample_run(
                 writer.append_samples([sample_of(checkpoint, generation)])
                 progress.advance()
     return RunDir(path)
-
-
-def _keys_there(path: Path) -> set[tuple[str, int]]:
-    return RunDir(path).sample_keys() if (path / "manifest.json").is_file() else set()
 
 
 def _refuse_open_thought(sampler: Sampler, problem: Problem, think: Think) -> None:

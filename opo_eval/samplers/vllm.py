@@ -8,7 +8,7 @@ cache.
 from collections.abc import Iterator, Sequence
 from typing import Any, Unpack
 
-from opo_eval.records import Finish, Problem, Prompting, SamplingSettings
+from opo_eval.records import Finish, SamplingSettings
 from opo_eval.samplers.base import Generation, Request
 from opo_eval.samplers.checkpoints import chosen_dtype, load_tokenizer, model_sha256
 from opo_eval.samplers.options import (
@@ -18,7 +18,7 @@ from opo_eval.samplers.options import (
     check_range,
     chosen,
 )
-from opo_eval.samplers.prompts import Prompter, room_for
+from opo_eval.samplers.prompts import PromptedSampler, Prompter
 from opo_eval.samplers.vllm_engine import (
     Engine,
     EngineSpec,
@@ -53,7 +53,7 @@ class VLLMOptions(PromptOptions, DrawOptions, total=False):
     """Whether each token comes with the log-probability that it was drawn with; default False."""
 
 
-class VLLMSampler:
+class VLLMSampler(PromptedSampler):
     """A checkpoint in vLLM's engine.
 
     The engine is started when something has to be drawn, and kept for the next sampler. Raises EngineError
@@ -95,16 +95,6 @@ class VLLMSampler:
         engine_for(self._spec)
 
     @property
-    def prompting(self) -> Prompting:
-        """Template and chat template in use."""
-        return self._prompter.prompting
-
-    @property
-    def settings(self) -> SamplingSettings:
-        """All that decides what is drawn."""
-        return self._settings
-
-    @property
     def device(self) -> str:
         """What vLLM runs on."""
         return device_type()
@@ -114,20 +104,9 @@ class VLLMSampler:
         """GPUs that share the layers."""
         return self._spec.tensor_parallel
 
-    def prompt_text(self, problem: Problem) -> str:
-        """All that the model reads before it answers."""
-        return self._prompter.text(problem)
-
-    def prompt_ids(self, problem: Problem) -> list[int]:
-        """Token ids of the whole prompt; special tokens are added exactly once."""
-        return self._prompter.ids(problem)
-
-    def room(self, problem: Problem) -> int:
-        """Tokens that a response to it may have."""
-        return self._room(problem, len(self.prompt_ids(problem)))
-
-    def _room(self, problem: Problem, n_prompt: int) -> int:
-        return room_for(problem, n_prompt, max_tokens=self._settings.max_tokens, window=self._engine.window)
+    @property
+    def _window(self) -> int:
+        return self._engine.window
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Yield generations in the order in which they finish.
