@@ -130,6 +130,8 @@ class MeasuringFlags:
 
     grader: str | None = None
     """Part of the signature of the grader to use; default: the last that graded the most samples."""
+    scorer: str | None = None
+    """Part of the signature of the scorer to use; default: the last that scored the most samples."""
     tokenize: str = "13a"
     """Tokenizer of the diversity metrics: 13a, intl, char, whitespace, treebank or wordpunct."""
     max_order: int = 4
@@ -154,6 +156,7 @@ class MeasuringFlags:
         return MeasureOptions(
             n=n,
             grader=self.grader,
+            scorer=self.scorer,
             tokenize=self.tokenize,
             max_order=self.max_order,
             smooth=self.smooth,

@@ -1,6 +1,6 @@
 """A run directory → its table of metrics."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -28,6 +28,8 @@ class MeasureOptions:
     """Samples a problem; default: the smallest number that any problem has."""
     grader: str | None = None
     """Part of the signature of the grader to use; default: the last that graded the most samples."""
+    scorer: str | None = None
+    """Part of the signature of the scorer to use; default: the last that scored the most samples."""
     tokenize: str = "13a"
     max_order: int = 4
     smooth: str = "exp"
@@ -86,7 +88,7 @@ def measure_run(
     options = options or MeasureOptions()
     index = run.index() if isinstance(run, RunDir) else run
     asked = samples_by_problem(index, only)
-    grader = choose_grader(index, options.grader)
+    grader, scorer = choose_grader(index, options.grader), choose_scorer(index, options.scorer)
     if grader:
         _refuse_ungraded(index, grader, asked)
     settings = MetricSettings(
@@ -99,13 +101,18 @@ def measure_run(
         think=index.run.manifest.settings.think,
         think_section=options.think_section,
         grader=grader or "none",
+        scorer=scorer or "none",
         sampling=_sampling_signature(index.run),
     )
-    metrics = {name: metric for name, metric in METRICS.items() if grader or not metric.needs_grades}
+    metrics = {
+        name: metric
+        for name, metric in METRICS.items()
+        if (grader or not metric.needs_grades) and (scorer or not metric.needs_scores)
+    }
     with Progress(
         f"measuring {index.run.path}", len(asked), unit="problems", quiet=quiet, after_s=_SHORT_S
     ) as progress:
-        groups = progress.watch(index.groups(grader, asked))
+        groups = progress.watch(index.groups(grader, asked, scorer=scorer))
         table = measure_groups(groups, settings, metrics, cluster=options.cluster)
     missing = len(index.problems) - len(index.samples)
     return replace(table, counts={**table.counts, "problems_without_samples": missing})
@@ -133,17 +140,30 @@ def choose_grader(index: RunIndex, wanted: str | None) -> str | None:
     Raises UsageError where `wanted` is part of no signature or of several.
     """
     counts = {grader: sum(map(len, of.values())) for grader, of in index.grades.items()}
-    graders = list(counts)
+    return _choose("grader", counts, wanted, index)
+
+
+def choose_scorer(index: RunIndex, wanted: str | None) -> str | None:
+    """Signature of the scorer whose token statistics are used; None where nobody scored.
+
+    Raises UsageError where `wanted` is part of no signature or of several.
+    """
+    counts = {scorer: len(of) for scorer, of in index.token_stats.items()}
+    return _choose("scorer", counts, wanted, index)
+
+
+def _choose(kind: str, counts: Mapping[str, int], wanted: str | None, index: RunIndex) -> str | None:
+    """counts: signature → samples that it is of, the latest to start last."""
     if wanted is None:
-        # A later grading that was interrupted does not take the place of a complete one.
-        complete = [grader for grader in graders if counts[grader] == max(counts.values())]
+        # A later one that was interrupted does not take the place of a complete one.
+        complete = [name for name in counts if counts[name] == max(counts.values())]
         return complete[-1] if complete else None
-    fitting = [grader for grader in graders if wanted in grader]
-    fitting = [grader for grader in fitting if grader == wanted] or fitting
+    fitting = [name for name in counts if wanted in name]
+    fitting = [name for name in fitting if name == wanted] or fitting
     if len(fitting) != 1:
-        found = ", ".join(graders) or "none"
+        found = ", ".join(counts) or "none"
         raise UsageError(
-            f"--grader {wanted!r} fits {len(fitting)} graders of {index.run.path}: it has to fit one of: "
+            f"--{kind} {wanted!r} fits {len(fitting)} {kind}s of {index.run.path}: it has to fit one of: "
             f"{found}"
         )
     return fitting[0]

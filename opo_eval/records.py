@@ -1,6 +1,6 @@
 """Every record that crosses a stage or touches disk, in the order in which data flows.
 
-    Problem ──► Sample ──► Grade ──► GradedSample, Group ──► MetricRow, MetricTable ──► Comparison
+    Problem ──► Sample ──► Grade, TokenStats ──► GradedSample, Group ──► MetricRow, MetricTable ──► Comparison
     (Checkpoint, Prompting and SamplingSettings say what made a Sample; Manifest keeps them with a run)
     in training: Sample ──► Episode ──► TrainingStep
 
@@ -181,11 +181,77 @@ class Grade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tenths:
+    """Sums over each tenth of a response, in its order: [10] each, in nats.
+
+    Token i of n, counted from 0, is in tenth floor(10 i / n), so tenths differ by at most one token and, of
+    fewer than ten tokens, some have none.
+    """
+
+    n_tokens: tuple[int, ...]
+    entropy: tuple[float, ...]
+    logprob: tuple[float, ...]
+    kl: tuple[float, ...] | None = None
+    """None without a reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forking:
+    """Sums over the fifth of a response's tokens that were drawn at the highest entropy, in nats.
+
+    These are ceil(n / 5) of n tokens; of equal entropies the earlier token counts first. Source of the share:
+    S. Wang et al., "Beyond the 80/20 Rule" (arXiv 2506.01939).
+    """
+
+    n_tokens: int
+    entropy_sum: float
+    logprob_sum: float
+    kl_sum: float | None = None
+    """None without a reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenStats:
+    """What a policy, and a reference, say of the tokens of one response: sums over them, in nats.
+
+    Keyed by (problem_id, index, scorer, temperature). Every token is scored after the prompt and the tokens
+    before it; entropies and divergences are exact, over the whole vocabulary, before top-p and top-k. What
+    needs a reference is None without one.
+    """
+
+    problem_id: str
+    index: int
+    scorer: str
+    """Signature: both models with their digests, precision, size of the vocabulary."""
+    reference: str | None = None
+    temperature: float
+    """Divides the logits of both models."""
+    n_tokens: int
+    entropy_sum: float
+    logprob_sum: float
+    """Of the tokens that were drawn, by the policy; the next four are the reference's part."""
+    ref_entropy_sum: float | None = None
+    ref_logprob_sum: float | None = None
+    kl_sum: float | None = None
+    """KL(policy‖reference)"""
+    reverse_kl_sum: float | None = None
+    """KL(reference‖policy), where the policy's tokens led."""
+    kl_k2_sum: float | None = None
+    """The estimator ½ (log p − log q)² on the drawn tokens; k1 is logprob_sum − ref_logprob_sum."""
+    kl_k3_sum: float | None = None
+    """The estimator q/p − 1 − log(q/p) on the drawn tokens."""
+    tenths: Tenths
+    forking: Forking
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GradedSample:
-    """A sample joined with its grade (None: graded by nobody yet)."""
+    """A sample joined with its grade (None: graded by nobody yet) and what a scorer said of its tokens."""
 
     sample: Sample
     grade: Grade | None
+    token_stats: tuple[TokenStats, ...] = ()
+    """One a temperature, the lowest first; empty where nobody scored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +355,8 @@ class Unit(StrEnum):
     RATIO = "ratio"
     """How many times as much one quantity is as another."""
     NATS = "nats"
+    LOG_RATIO = "log_ratio"
+    """Nats, of either sign."""
     TOKENS = "tokens"
     CHARACTERS = "characters"
 

@@ -6,6 +6,8 @@
                      appended as responses arrive, keyed by (problem_id, index); compressed (see `frames`),
                      `zstdcat` prints its lines. A plain samples.jsonl in its place is read and continued
     grades.jsonl     appended as verdicts arrive, keyed by (problem_id, index, grader)
+    token_stats.jsonl
+                     appended as responses are scored, keyed by (problem_id, index, scorer, temperature)
     writer.lock      held by the one process that writes; it holds that process's id
 
 The lines of each file start with one that names its schema version. Appending is one write of whole lines
@@ -22,8 +24,9 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -41,6 +44,7 @@ from opo_eval.records import (
     Provenance,
     RunSettings,
     Sample,
+    TokenStats,
     from_dict,
 )
 
@@ -349,6 +353,10 @@ class RunDir:
         """Yield the grades of every grader in the order in which they were written."""
         return iter(_grade_file(self.path))
 
+    def token_stats(self) -> Iterator[TokenStats]:
+        """Yield what scorers said of the samples' tokens, in the order in which it was written."""
+        return iter(_token_stats_file(self.path))
+
     def sample_keys(self) -> set[tuple[str, int]]:
         """The (problem_id, index) that have been sampled."""
         return {(problem_id, index) for problem_id, index in _sample_file(self.path).places()}
@@ -366,11 +374,20 @@ class RunDir:
         grades: dict[str, dict[str, dict[int, int]]] = defaultdict(lambda: defaultdict(dict))
         for (problem_id, index, grader), place in _grade_file(self.path).places().items():
             grades[grader][problem_id][index] = place
-        return RunIndex(run=self, problems=self.problems(), samples=dict(samples), grades=dict(grades))
+        scores: dict[str, dict[tuple[str, int], list[int]]] = defaultdict(lambda: defaultdict(list))
+        for (problem_id, index, scorer, _), place in _token_stats_file(self.path).places().items():
+            scores[scorer][problem_id, index].append(place)
+        return RunIndex(
+            run=self,
+            problems=self.problems(),
+            samples=dict(samples),
+            grades=dict(grades),
+            token_stats=dict(scores),
+        )
 
-    def groups(self, grader: str | None = None) -> Iterator[Group]:
+    def groups(self, grader: str | None = None, *, scorer: str | None = None) -> Iterator[Group]:
         """Yield the samples of each problem that has any; see `RunIndex.groups`."""
-        return self.index().groups(grader)
+        return self.index().groups(grader, scorer=scorer)
 
     def writer(self) -> "RunWriter":
         """Open for adding grades or samples under the settings that the run already has."""
@@ -394,25 +411,47 @@ class RunIndex:
     """Problem id → index → place in the samples' file; a problem without samples is not in it."""
     grades: Mapping[str, Mapping[str, Mapping[int, int]]]
     """Grader → problem id → index → place in grades.jsonl; the latest grader to start is the last."""
+    token_stats: Mapping[str, Mapping[tuple[str, int], Sequence[int]]] = field(default_factory=dict)
+    """Scorer → (problem id, index) → places in token_stats.jsonl, one a temperature; the latest scorer to
+    start is the last."""
 
-    def groups(self, grader: str | None = None, only: Container[str] | None = None) -> Iterator[Group]:
-        """Yield the samples of each problem that has any, ordered by index, with `grader`'s grades.
+    def groups(
+        self,
+        grader: str | None = None,
+        only: Container[str] | None = None,
+        *,
+        scorer: str | None = None,
+    ) -> Iterator[Group]:
+        """Yield the samples of each problem that has any, ordered by index, with grades and token statistics.
 
-        only: ids of the problems that are asked for; default: all. Samples are read one problem at a time,
-        so texts of any total size can be gone through.
+        grader, scorer: whose; None: nobody's. only: ids of the problems that are asked for; default: all.
+        Samples are read one problem at a time, so texts of any total size can be gone through.
         """
         for problem in self.problems:
             if problem.id in self.samples and (only is None or problem.id in only):
                 places = self.samples[problem.id]
                 samples = _sample_file(self.run.path).read_at(place for _, place in sorted(places.items()))
                 grades = {grade.index: grade for grade in self.grades_of(problem.id, grader)}
-                joined = tuple(GradedSample(sample=s, grade=grades.get(s.index)) for s in samples)
+                joined = tuple(
+                    GradedSample(
+                        sample=sample,
+                        grade=grades.get(sample.index),
+                        token_stats=self._token_stats_of(problem.id, sample.index, scorer),
+                    )
+                    for sample in samples
+                )
                 yield Group(checkpoint=joined[0].sample.checkpoint, problem=problem, samples=joined)
 
     def grades_of(self, problem_id: str, grader: str | None) -> Iterator[Grade]:
         """Yield the grades of a problem by one grader (None: nobody), in the order of writing."""
         places = {} if grader is None else self.grades.get(grader, {}).get(problem_id, {})
         return _grade_file(self.run.path).read_at(places.values())
+
+    def _token_stats_of(self, problem_id: str, index: int, scorer: str | None) -> tuple[TokenStats, ...]:
+        places = {} if scorer is None else self.token_stats.get(scorer, {})
+        found = places.get((problem_id, index), ())
+        read = _token_stats_file(self.run.path).read_at(found) if found else ()
+        return tuple(sorted(read, key=lambda stats: stats.temperature))
 
 
 class RunWriter:
@@ -433,17 +472,18 @@ class RunWriter:
     ) -> None:
         self.path = Path(path)
         make_directory(self.path)
-        self._lock = take_lock(self.path / _LOCK)
+        self._opened = ExitStack()
+        self._opened.callback(os.close, take_lock(self.path / _LOCK))
         try:
             self._repair()
             if settings is not None:
                 self._begin(settings, problems, provenance, n_target)
             self.run = RunDir(self.path)
-            self.samples = Appender(_sample_file(self.path))
+            self.samples = self._opened.enter_context(closing(Appender(_sample_file(self.path))))
             _refuse_unknown_problems(self.path, (problem_id for problem_id, _ in self.samples.keys))
-            self.grades = Appender(_grade_file(self.path))
+            self.grades = self._opened.enter_context(closing(Appender(_grade_file(self.path))))
         except BaseException:
-            os.close(self._lock)
+            self._opened.close()
             raise
 
     def append_samples(self, samples: Iterable[Sample]) -> None:
@@ -453,6 +493,15 @@ class RunWriter:
     def append_grades(self, grades: Iterable[Grade]) -> None:
         """Add grades; a key that is there already is refused."""
         self.grades.append(grades)
+
+    def append_token_stats(self, token_stats: Iterable[TokenStats]) -> None:
+        """Add token statistics; a key that is there already is refused."""
+        self.token_stats.append(token_stats)
+
+    @cached_property
+    def token_stats(self) -> Appender:
+        """Opened on first use: most runs are never scored."""
+        return self._opened.enter_context(closing(Appender(_token_stats_file(self.path))))
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -467,9 +516,7 @@ class RunWriter:
 
     def close(self) -> None:
         """Bring everything to disk and release the lock."""
-        self.samples.close()
-        self.grades.close()
-        os.close(self._lock)
+        self._opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -480,7 +527,8 @@ class RunWriter:
         self.close()
 
     def _repair(self) -> None:
-        for file in (_problem_file(self.path), _sample_file(self.path), _grade_file(self.path)):
+        for of in (_problem_file, _sample_file, _grade_file, _token_stats_file):
+            file = of(self.path)
             if word := file.repair():
                 warnings.warn(word, TornTailWarning, stacklevel=4)
 
@@ -695,3 +743,8 @@ def _sample_file(path: Path) -> RecordFile:
 def _grade_file(path: Path) -> RecordFile:
     key = {"problem_id": str, "index": int, "grader": str}
     return RecordFile(path / "grades.jsonl", "grades", Grade, key)
+
+
+def _token_stats_file(path: Path) -> RecordFile:
+    key = {"problem_id": str, "index": int, "scorer": str, "temperature": float}
+    return RecordFile(path / "token_stats.jsonl", "token_stats", TokenStats, key)

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zstandard
 
 from opo_eval.problems import dataset_sha256, make_problem
 from opo_eval.records import (
     Checkpoint,
     Finish,
+    Forking,
     Grade,
     GradedSample,
     Group,
@@ -18,7 +20,9 @@ from opo_eval.records import (
     RunSettings,
     Sample,
     SamplingSettings,
+    Tenths,
     Think,
+    TokenStats,
     Verdict,
 )
 from opo_eval.store import RunDir, RunWriter
@@ -45,6 +49,54 @@ def grade(asked: Problem, index: int, verdict: Verdict = Verdict.CORRECT, **fiel
     """A verdict of a grader called `g`."""
     defaults: dict[str, Any] = {"reason": Reason.EQUIVALENT, "grader": "g"}
     return Grade(problem_id=asked.id, index=index, verdict=verdict, **(defaults | fields))
+
+
+def token_stats(
+    asked: Problem,
+    index: int,
+    entropy: Sequence[float],
+    *,
+    kl: Sequence[float] | None = None,
+    logprob: Sequence[float] | None = None,
+    temperature: float = 1.0,
+    scorer: str = "s",
+) -> TokenStats:
+    """Of a response whose tokens have these entropies, divergences and log-probabilities, in nats."""
+    logprob = [-value for value in entropy] if logprob is None else logprob
+    n, places = len(entropy), np.arange(len(entropy))
+    tenth, fork = 10 * places // max(n, 1), np.argsort(-np.array(entropy), kind="stable")[: -(-n // 5)]
+
+    def tenths(values: Sequence[float]) -> tuple[float, ...]:
+        return tuple(np.bincount(tenth, values, minlength=10).tolist())
+
+    return TokenStats(
+        problem_id=asked.id,
+        index=index,
+        scorer=scorer,
+        reference=None if kl is None else "start",
+        temperature=temperature,
+        n_tokens=n,
+        entropy_sum=float(sum(entropy)),
+        logprob_sum=float(sum(logprob)),
+        ref_entropy_sum=None if kl is None else 1.0,
+        ref_logprob_sum=None if kl is None else float(sum(logprob)) - 0.9 * sum(kl),
+        kl_sum=None if kl is None else float(sum(kl)),
+        reverse_kl_sum=None if kl is None else 2.0 * sum(kl),
+        kl_k2_sum=None if kl is None else 3.0 * sum(kl),
+        kl_k3_sum=None if kl is None else 1.1 * sum(kl),
+        tenths=Tenths(
+            n_tokens=tuple(np.bincount(tenth, minlength=10).tolist()),
+            entropy=tenths(entropy),
+            logprob=tenths(logprob),
+            kl=None if kl is None else tenths(kl),
+        ),
+        forking=Forking(
+            n_tokens=len(fork),
+            entropy_sum=float(np.array(entropy)[fork].sum()),
+            logprob_sum=float(np.array(logprob)[fork].sum()),
+            kl_sum=None if kl is None else float(np.array(kl)[fork].sum()),
+        ),
+    )
 
 
 def group(asked: Problem, texts: Sequence[str], verdicts: Sequence[Verdict], **fields: Any) -> Group:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from builders import grade, problem, sample, settings, unpack, write_run
+from builders import grade, problem, sample, settings, token_stats, unpack, write_run
 
 from opo_eval.compare import compare_runs
-from opo_eval.errors import StoreError
+from opo_eval.errors import StoreError, UsageError
 from opo_eval.measure import MeasureOptions, measure_run
 from opo_eval.records import Verdict
 from opo_eval.show import show_problem, show_problems
@@ -73,6 +73,20 @@ def test_an_index_knows_what_is_there(tmp_path: Path) -> None:
     assert list(index.grades) == ["first", "second"]
     assert [g.index for g in index.grades_of(PROBLEMS[2].id, "second")] == [0, 1, 2]
     assert list(index.grades_of(PROBLEMS[2].id, "third")) == list(index.grades_of("unknown", "first")) == []
+
+
+def test_the_scorer_of_the_most_samples_is_used_or_the_one_that_is_named(tmp_path: Path) -> None:
+    run = graded_run(tmp_path)
+    with run.writer() as writer:
+        writer.append_token_stats([token_stats(PROBLEMS[0], i, [1.0], scorer="exact|a") for i in range(3)])
+        writer.append_token_stats([token_stats(PROBLEMS[0], 0, [3.0], scorer="exact|b")])
+    values = {
+        wanted: {row.metric: row.value for row in measure_run(run, MeasureOptions(scorer=wanted)).rows}
+        for wanted in (None, "|b")
+    }
+    assert (values[None]["entropy"], values["|b"]["entropy"]) == (1.0, 3.0)
+    with pytest.raises(UsageError, match=r"--scorer 'exact' fits 2 scorers of .*: exact\|a, exact\|b"):
+        measure_run(run, MeasureOptions(scorer="exact"))
 
 
 def test_groups_are_those_asked_for_in_the_order_of_the_benchmark(tmp_path: Path) -> None:

@@ -5,13 +5,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import grade, problem, sample
+from builders import grade, problem, sample, token_stats
 
 from opo_eval.differences import compare_tables
 from opo_eval.errors import InputError
 from opo_eval.metrics import METRICS, MetricSettings, ProblemSamples, measure_groups
 from opo_eval.metrics.core import Metric
-from opo_eval.records import Finish, GradedSample, Group, MetricTable, Unit, Verdict
+from opo_eval.records import (
+    Finish,
+    GradedSample,
+    Group,
+    MetricTable,
+    Problem,
+    TokenStats,
+    Unit,
+    Verdict,
+)
 from opo_eval.stats import sampling_errors
 
 WORDS = ("so", "the", "sum", "of", "these", "two", "terms", "is", "then", "plus", "minus", "wait", "again")
@@ -21,18 +30,20 @@ BOUNDS = {
     Unit.PERCENT: (0, 100 + 1e-9),
     Unit.RATIO: (0, np.inf),
     Unit.NATS: (0, np.inf),
+    Unit.LOG_RATIO: (-np.inf, np.inf),
     Unit.TOKENS: (0, np.inf),
     Unit.CHARACTERS: (0, np.inf),
 }
 HAS_SPREADS = {
     "pass@k", "pass^k", "g_pass@k", "mean", "lenient_mean", "repetition", "repetition_by_quarter",
-    "looping", "tokens", "characters", "truncated", "no_answer", "ungraded",
+    "looping", "tokens", "characters", "truncated", "no_answer", "ungraded", "entropy", "kl",
+    "kl_estimates", "log_perplexity",
 }  # fmt: skip
 """Families that say how their numbers vary with new samples; the others compare samples with one another."""
 
 
 def random_groups(seed: int, n_problems: int = 9, n: int = 7) -> list[Group]:
-    """Graded responses of random words, some empty, some truncated, with every verdict."""
+    """Graded responses of random words, some empty, some truncated, some unscored, with every verdict."""
     rng = np.random.default_rng(seed)
     groups = []
     for number in range(n_problems):
@@ -45,9 +56,26 @@ def random_groups(seed: int, n_problems: int = 9, n: int = 7) -> list[Group]:
             extracted = None if verdict is Verdict.NO_ANSWER else str(rng.integers(4))
             drawn = sample(asked, index, text, n_tokens=len(text), finish=rng.choice([*Finish]))
             judged = grade(asked, index, verdict, extracted=extracted, lenient_verdict=rng.choice([*Verdict]))
-            samples.append(GradedSample(sample=drawn, grade=judged))
+            scored = random_token_stats(rng, asked, index) if rng.random() < 0.9 else ()
+            samples.append(GradedSample(sample=drawn, grade=judged, token_stats=scored))
         groups.append(Group(checkpoint="c", problem=asked, samples=tuple(samples)))
     return groups
+
+
+def random_token_stats(rng: np.random.Generator, asked: Problem, index: int) -> tuple[TokenStats, TokenStats]:
+    """At two temperatures, of 1 to 30 tokens."""
+    n_tokens = rng.integers(1, 31)
+    return tuple(
+        token_stats(
+            asked,
+            index,
+            rng.exponential(size=n_tokens).tolist(),
+            kl=rng.exponential(0.1, size=n_tokens).tolist(),
+            logprob=(-rng.exponential(size=n_tokens)).tolist(),
+            temperature=temperature,
+        )
+        for temperature in (0.6, 1.0)
+    )
 
 
 def measured(groups: list[Group], metric: Metric, n: int = 7) -> MetricTable:

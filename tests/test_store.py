@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders import grade, problem, sample, settings, unpack
+from builders import grade, problem, sample, settings, token_stats, unpack
 
 from opo_eval.errors import StoreError
 from opo_eval.records import Checkpoint, RunSettings, Sample, Verdict
@@ -200,10 +200,14 @@ def test_a_damaged_line_in_the_middle_is_named_not_skipped(tmp_path: Path) -> No
         list(run.samples())
 
 
-@pytest.mark.parametrize("kind", ["samples", "grades"])
+@pytest.mark.parametrize("kind", ["samples", "grades", "token_stats"])
 def test_a_duplicate_key_is_impossible(tmp_path: Path, kind: str) -> None:
     filled(tmp_path)
-    record = sample(PROBLEMS[0], 0) if kind == "samples" else grade(PROBLEMS[0], 0)
+    made = {"samples": sample(PROBLEMS[0], 0), "grades": grade(PROBLEMS[0], 0)}
+    record = made.get(kind) or token_stats(PROBLEMS[0], 0, [1.0])
+    if kind == "token_stats":
+        with open_run(tmp_path) as writer:
+            writer.append_token_stats([record])
     with open_run(tmp_path) as writer:
         append = getattr(writer, f"append_{kind}")
         with pytest.raises(StoreError, match=rf"{kind}.jsonl(\.zst)? already has problem_id .*, index 0"):
@@ -249,6 +253,50 @@ def test_groups_join_samples_with_one_graders_verdicts(tmp_path: Path) -> None:
     assert [g.grade and g.grade.verdict for g in first.samples] == [None, Verdict.CORRECT, None]
     assert second.problem == PROBLEMS[1]
     assert list(run.index().grades) == ["g", "other"]
+
+
+def scored(path: Path) -> RunDir:
+    """Two scorers; the first at two temperatures, and of one sample less."""
+    with open_run(path) as writer:
+        writer.append_samples([sample(asked, i) for asked in PROBLEMS for i in range(2)])
+        for temperature in (1.0, 0.6):
+            writer.append_token_stats(
+                [token_stats(PROBLEMS[0], i, [1.0, 0.5], temperature=temperature) for i in range(2)]
+            )
+        writer.append_token_stats([token_stats(PROBLEMS[1], 1, [2.0] * 12, kl=[0.1] * 12, scorer="t")])
+    return RunDir(path)
+
+
+def test_token_statistics_that_are_written_are_read_and_joined(tmp_path: Path) -> None:
+    run = scored(tmp_path)
+    read = list(run.token_stats())
+    assert read[0] == token_stats(PROBLEMS[0], 0, [1.0, 0.5])
+    assert read[-1] == token_stats(PROBLEMS[1], 1, [2.0] * 12, kl=[0.1] * 12, scorer="t")
+    index = run.index()
+    assert list(index.token_stats) == ["s", "t"]
+    first, second = index.groups(scorer="s")
+    assert [[own.temperature for own in g.token_stats] for g in first.samples] == [[0.6, 1.0]] * 2
+    assert [g.token_stats for g in second.samples] == [(), ()]
+    first, second = run.groups(scorer="t")
+    assert [len(g.token_stats) for g in (*first.samples, *second.samples)] == [0, 0, 0, 1]
+    assert all(not g.token_stats for group in run.groups() for g in group.samples)
+
+
+def test_a_run_that_nobody_scored_has_no_file_for_it(tmp_path: Path) -> None:
+    run = filled(tmp_path)
+    assert not (tmp_path / "token_stats.jsonl").exists()
+    assert list(run.token_stats()) == [] and run.index().token_stats == {}
+
+
+def test_a_torn_tail_of_token_statistics_is_repaired(tmp_path: Path) -> None:
+    path = scored(tmp_path).path / "token_stats.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    with pytest.warns(TornTailWarning, match=r"token_stats\.jsonl: the last write was cut off"):
+        writer = open_run(tmp_path)
+    with writer:
+        writer.append_token_stats([token_stats(PROBLEMS[1], 1, [2.0] * 12, kl=[0.1] * 12, scorer="t")])
+    assert path.read_bytes() == whole
 
 
 def test_a_folder_that_is_no_run_is_named_with_the_runs_below(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from opo_eval.metrics.repetition import REPETITION, rep_n
 from opo_eval.metrics.selfbleu import SELF_BLEU, self_bleu, self_bleu_orders
 from opo_eval.metrics.selfbleu_correct import SELF_BLEU_CORRECT
 from opo_eval.metrics.table import measure_groups
+from opo_eval.metrics.token_statistics import ENTROPY, KL, KL_ESTIMATES, LOG_PERPLEXITY
 from opo_eval.metrics.tokenizers import TOKENIZERS, get_tokenizer
 
 METRICS: dict[str, Metric] = {
@@ -35,6 +36,10 @@ METRICS: dict[str, Metric] = {
     "repetition": REPETITION,
     "repetition_by_quarter": REPETITION_BY_QUARTER,
     "looping": LOOPING,
+    "entropy": ENTROPY,
+    "kl": KL,
+    "kl_estimates": KL_ESTIMATES,
+    "log_perplexity": LOG_PERPLEXITY,
     "tokens": TOKENS,
     "characters": CHARACTERS,
     "truncated": TRUNCATED,

@@ -65,6 +65,8 @@ class MetricSettings:
     """Whether texts are taken with their think section."""
     grader: str = ""
     """Signature of the grader whose verdicts are used."""
+    scorer: str = ""
+    """Signature of the scorer whose token statistics are used."""
     sampling: str = ""
     """How the samples were drawn, as every signature ends with."""
 
@@ -129,6 +131,8 @@ class Metric:
     unit: Unit
     better: Better
     needs_grades: bool = False
+    needs_scores: bool = False
+    """Whether it takes token statistics, which only scored runs have."""
     is_curve: bool = False
     """Whether its numbers are the points of one curve, as pass@1, pass@2, ... are."""
 

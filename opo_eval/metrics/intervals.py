@@ -21,6 +21,7 @@ from opo_eval.stats import (
 SEED = 20250529
 """Of the resampling; intervals are the same each time."""
 _LARGEST = {Unit.SHARE: 1.0, Unit.PERCENT: 100.0}
+_SMALLEST = {Unit.LOG_RATIO: -inf}
 _ALIKE = 1e-12
 
 
@@ -142,8 +143,9 @@ def _these(column: Column, level: float) -> Interval | None:
 
 
 def _possible(interval: Interval | None, unit: Unit) -> Interval | None:
-    """The part that the unit allows: no metric here is negative, and a share is at most 1."""
+    """The part that the unit allows: few are negative, and a share is at most 1."""
     if interval is None:
         return None
-    low, high = np.clip([interval.low, interval.high], 0.0, _LARGEST.get(unit, inf)).tolist()
+    smallest, largest = _SMALLEST.get(unit, 0.0), _LARGEST.get(unit, inf)
+    low, high = np.clip([interval.low, interval.high], smallest, largest).tolist()
     return replace(interval, low=low, high=high)

@@ -224,6 +224,7 @@ def _count(group: Group) -> Counter[str]:
         counts["empty"] += not sample.text.strip()
         counts["truncated"] += sample.finish is Finish.LENGTH
         counts["finish_unknown"] += sample.finish is None
+        counts["scored"] += bool(graded.token_stats)
         if grade is not None:
             counts[grade.verdict.value] += 1
             counts["strict_lenient_disagree"] += verdicts_disagree(grade.verdict, grade.lenient_verdict)

@@ -12,6 +12,7 @@ VALUE_UNITS = {
     Unit.PERCENT: "0 to 100",
     Unit.RATIO: "times",
     Unit.NATS: "nats",
+    Unit.LOG_RATIO: "nats",
     Unit.TOKENS: "tokens",
     Unit.CHARACTERS: "characters",
 }
@@ -20,6 +21,7 @@ DIFFERENCE_UNITS = {
     Unit.PERCENT: "points of 100",
     Unit.RATIO: "times",
     Unit.NATS: "nats",
+    Unit.LOG_RATIO: "nats",
     Unit.TOKENS: "tokens",
     Unit.CHARACTERS: "characters",
 }

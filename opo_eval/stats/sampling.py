@@ -39,11 +39,13 @@ def sampling_intervals(
 
     Of its logarithm where the denominators vary too, as the lengths of responses do: a ratio of two such
     sums is skewed, and a draw that misses the few heavy samples has a small value and a small error at once.
+    Not where a numerator is negative: such a value may be of either sign.
     """
     values = ratio(numerators, denominators)
     variances, given = _variances(numerators, denominators, spreads), np.asarray(spreads, dtype=np.float64)
     found = _intervals(values, variances, given[:, 3], level)
-    is_ratio = (given[:, 2] > 0).any(axis=-1) & (values > 0)
+    is_positive = (values > 0) & (np.asarray(numerators) >= 0).all(axis=-1)
+    is_ratio = (given[:, 2] > 0).any(axis=-1) & is_positive
     return [
         _around_logarithm(interval, value) if skewed else interval
         for interval, value, skewed in zip(found, values, is_ratio, strict=True)

@@ -74,6 +74,14 @@ def test_the_interval_of_a_ratio_is_that_of_its_logarithm() -> None:
     assert bounds(found) == pytest.approx((value * np.exp(-reach), value * np.exp(reach)))
 
 
+def test_a_ratio_that_may_have_either_sign_has_an_interval_on_both_sides_of_it() -> None:
+    problems = [x - [30.0, 0.0] for x in responses(rng(1), 12, 16)]
+    pair, spreads = of_lengths(problems)
+    value, (low, high) = float(ratio(*pair)[0]), bounds(sampling_intervals(*pair, spreads)[0])
+    assert (pair[0] < 0).any()
+    assert value - low == pytest.approx(high - value)
+
+
 def test_the_error_of_a_ratio_is_that_of_new_samples() -> None:
     """Of one set of problems, drawn anew 3,000 times from large pools of responses."""
     draws = rng(2)
