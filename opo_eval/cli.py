@@ -287,6 +287,58 @@ class Grade:
 
 
 @dataclass(kw_only=True)
+class Score:
+    """Score samples token by token: exact entropy, log-probability and KL; what is scored is left alone."""
+
+    runs: Runs
+    """Run directories, or folders of them."""
+    checkpoint: str | None = None
+    """Policy whose probabilities are asked for; default: each run's own."""
+    reference: str | None = None
+    """Checkpoint that it is compared with, such as what training began from; default: none, and no KL."""
+    adapter: str | None = None
+    """Directory of a LoRA adapter of the checkpoint."""
+    reference_adapter: str | None = None
+    """The same of the reference."""
+    dtype: str | None = None
+    """Of both models: float32, bfloat16 or float16; default: float32 on a CPU, the checkpoint's own on a GPU.
+    Products with the output head are made in float32, sums in float64."""
+    device: str | None = None
+    """Default: a GPU where there is one."""
+    temperature: Annotated[tuple[float, ...], arg(metavar="T ...")] = ()
+    """Default: 1 and the one that each run was drawn at."""
+    batch_tokens: int = 16_384
+    """Most tokens, padding included, that a model reads at once; halved when memory runs out."""
+    hidden_gb: float = 4.0
+    """Gigabytes of one model's hidden states that are kept for the other, of all processes together; more of
+    them, fewer loads."""
+    hidden_dir: Path | None = None
+    """Folder to keep them in instead of memory."""
+    data_parallel: int = 1
+    """Processes that share the work, each with a GPU of its own."""
+    per_token: bool = False
+    """Keep the numbers of every token, too, in RUN/per_token/."""
+    template: str | None = None
+    """Of runs whose prompt is not known: name or text of the template."""
+    system: str | None = None
+    """Of runs whose prompt is not known: system message."""
+    response_prefix: str | None = None
+    """Of runs whose prompt is not known: text that the responses were made to begin with."""
+    no_chat: bool = False
+    """Of runs whose prompt is not known: leave out the tokenizer's chat template."""
+    quiet: bool = False
+
+    def __call__(self) -> None:
+        """Score every run."""
+        from opo_eval.score import ScoreOptions, score_runs
+
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("runs", "quiet")}
+        options = ScoreOptions(temperatures=row.pop("temperature"), **row)
+        for sentence in score_runs(_runs(self.runs), options, quiet=self.quiet):
+            _say(sentence)
+
+
+@dataclass(kw_only=True)
 class Measure:
     """Measure runs: a table on the terminal and metrics.json in each."""
 
@@ -739,6 +791,7 @@ VERBS = {
     "sample": Sample,
     "import": Import,
     "grade": Grade,
+    "score": Score,
     "measure": Measure,
     "compare": Compare,
     "audit": Audit,

@@ -9,9 +9,16 @@ from opo_eval.differences import compare_arms, compare_tables
 from opo_eval.errors import InputError, UsageError, Worse
 from opo_eval.family import ALPHA, adjust, family_metrics, is_worse
 from opo_eval.lineage import Series, is_start, series_over_steps, training_run
-from opo_eval.measure import MeasureOptions, choose_grader, measure_all, samples_by_problem
+from opo_eval.measure import (
+    MeasureOptions,
+    choose_grader,
+    choose_scorer,
+    measure_all,
+    samples_by_problem,
+)
 from opo_eval.over_steps import OverSteps, StepsChoice, over_steps
 from opo_eval.records import Checkpoint, Comparison, MetricTable
+from opo_eval.scorers import scored_unlike
 from opo_eval.store import RunDir, RunIndex, settings_differences
 from opo_eval.wording import counted, listed, nearest, some_of
 
@@ -133,7 +140,8 @@ def _measure_alike(
     n, more = _common_n(benchmark, ordered, options, shared)
     at_n = replace(options, n=n)
     tables = list(measure_all(ordered, at_n, only=shared, workers=workers, quiet=quiet))
-    notes = [*said, *more, *_unlike(benchmark, ordered, at_n), *_missing_graders(tables)]
+    missing = [*_missing_graders(tables), *_missing_scorers(tables)]
+    notes = [*said, *more, *_unlike(benchmark, ordered, at_n), *missing]
     if _name(ordered[0].run) != baseline:
         notes.append(f"{benchmark}: the baseline {baseline} has no run, so nothing is compared with it.")
     return tables, notes
@@ -302,6 +310,12 @@ def _unlike(benchmark: str, indexes: Sequence[RunIndex], options: MeasureOptions
             f"{benchmark}: the checkpoints were not graded alike ({spelled}); differences may be the "
             "graders'."
         )
+    scorers = {_name(index.run): choose_scorer(index, options.scorer) for index in indexes}
+    if unlike := scored_unlike({name: scorer for name, scorer in scorers.items() if scorer}):
+        yield (
+            f"{benchmark}: the checkpoints were not scored alike ({'; '.join(unlike)}); differences in "
+            "entropy, KL and perplexity may come from that."
+        )
     first, *others = (index.run for index in indexes)
     for run in others:
         unlike = _differences_in_making(first, run)
@@ -327,3 +341,21 @@ def _missing_graders(tables: Sequence[MetricTable]) -> Iterator[str]:
                 f"{table.benchmark}: {table.checkpoint} is not graded, so only what needs no grades is "
                 "shown; run `opo-eval grade`."
             )
+
+
+def _missing_scorers(tables: Sequence[MetricTable]) -> Iterator[str]:
+    """Which checkpoints are not scored, or not wholly, where others are."""
+    scored = {t.checkpoint: (t.counts.get("scored", 0), t.counts["samples"]) for t in tables}
+    without = [name for name, (n, _) in scored.items() if not n]
+    partly = [f"{name} {n} of {n_samples}" for name, (n, n_samples) in scored.items() if 0 < n < n_samples]
+    if without and len(without) < len(tables):
+        yield (
+            f"{tables[0].benchmark}: not scored, so without entropy, KL and perplexity: {some_of(without)}; "
+            "run `opo-eval score`."
+        )
+    if partly:
+        yield (
+            f"{tables[0].benchmark}: not every sample is scored ({some_of(partly)}). Entropy, KL and "
+            "perplexity are of those that are, which need not be a fair sample of all; `opo-eval score` "
+            "scores the others, or says why it cannot."
+        )

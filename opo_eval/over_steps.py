@@ -4,6 +4,7 @@ All checkpoints answer the same problems, so what makes a problem hard for all o
 difference; the same problems are drawn for every step and for the reference in every resample.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,8 @@ from opo_eval.wording import counted
 
 ALL_STEPS = "all steps at once"
 _LENGTHS = ("tokens", "characters")
+_SCORED = ("entropy", "kl")
+_NUMBER = re.compile(r"[\d.e+-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +117,24 @@ def over_steps(
 
 
 def step_metrics(tables: Sequence[MetricTable], rep_order: int) -> list[str]:
-    """What is followed over steps: pass@1, pass@n, Self-BLEU, Rep-n, the length and the truncated share.
+    """What is followed over steps: pass@1, pass@n, Self-BLEU, Rep-n, entropy, KL, length, truncated share.
 
-    Only what every table has; of the lengths, tokens where they are known.
+    Only what every table has; of the lengths, tokens where they are known; entropy and KL at temperature 1,
+    or else the lowest that every table has.
     """
     everywhere = set.intersection(*({row.metric for row in table.rows} for table in tables))
     length = next((name for name in _LENGTHS if name in everywhere), _LENGTHS[-1])
-    wanted = ("pass@1", f"pass@{tables[0].n}", "self_bleu", f"rep_{rep_order}", length, "truncated")
+    scored = [_at_a_temperature(name, everywhere) for name in _SCORED]
+    wanted = ("pass@1", f"pass@{tables[0].n}", "self_bleu", f"rep_{rep_order}", *scored, length, "truncated")
     return [name for name in dict.fromkeys(wanted) if name in everywhere]
+
+
+def _at_a_temperature(name: str, known: Collection[str]) -> str:
+    """`kl`, or where that is not known the `kl_t0.6` of the lowest temperature."""
+    prefix = f"{name}_t"
+    others = (metric.removeprefix(prefix) for metric in known if metric.startswith(prefix))
+    temperatures = [other for other in others if _NUMBER.fullmatch(other)]
+    return name if name in known or not temperatures else f"{prefix}{min(temperatures, key=float)}"
 
 
 def _measured(series: Series, tables: Mapping[str, MetricTable]) -> Series:

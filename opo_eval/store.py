@@ -8,6 +8,7 @@
     grades.jsonl     appended as verdicts arrive, keyed by (problem_id, index, grader)
     token_stats.jsonl
                      appended as responses are scored, keyed by (problem_id, index, scorer, temperature)
+    per_token/       on request, the numbers of every token, as Parquet (see `per_token`)
     writer.lock      held by the one process that writes; it holds that process's id
 
 The lines of each file start with one that names its schema version. Appending is one write of whole lines

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from builders import grade, problem, sample, settings, write_run
+from builders import grade, problem, sample, settings, token_stats, write_run
 
 from opo_eval.compare import ComparedRuns, CompareOptions, compare_runs
 from opo_eval.errors import InputError, StoreError, UsageError
@@ -104,6 +104,48 @@ def test_unlike_graders_are_said(tmp_path: Path) -> None:
     runs = [make(tmp_path / name, [1] * 8, grader=f"by {name}") for name in "ab"]
     (note,) = compare_runs(runs).notes
     assert "not graded alike (a by by a; b by by b)" in note
+
+
+def score(run: RunDir, scorer: str, n: int = 4) -> RunDir:
+    """The first n samples of every problem."""
+    with run.writer() as writer:
+        for asked in PROBLEMS:
+            stats = [token_stats(asked, i, [0.5] * 10, kl=[0.1] * 10, scorer=scorer) for i in range(n)]
+            writer.append_token_stats(stats)
+    return run
+
+
+def scorer(policy: str, reference: str = "start@22222222", dtype: str = "float32") -> str:
+    return f"exact|policy:{policy}|reference:{reference}|dtype:{dtype}|vocab:96|prompt:sampled"
+
+
+def test_each_scored_by_its_own_policy_is_alike(tmp_path: Path) -> None:
+    runs = [score(make(tmp_path / name, [1] * 8), scorer(f"{name}@00000000")) for name in "ab"]
+    assert compare_runs(runs).notes == ()
+
+
+def test_unlike_scorers_are_said(tmp_path: Path) -> None:
+    scorers = {"a": scorer("a"), "b": scorer("b"), "c": scorer("c", "base@33333333", "bfloat16")}
+    runs = [score(make(tmp_path / name, [1] * 8), own) for name, own in scorers.items()]
+    assert compare_runs(runs).notes == (
+        "sums: the checkpoints were not scored alike (reference start@22222222 (a, b), base@33333333 (c); "
+        "dtype float32 (a, b), bfloat16 (c)); differences in entropy, KL and perplexity may come from that.",
+    )
+
+
+def test_what_is_not_scored_beside_what_is_is_said_and_counted(tmp_path: Path) -> None:
+    a = score(make(tmp_path / "a", [1] * 8), scorer("a"))
+    b = score(make(tmp_path / "b", [1] * 8), scorer("b"), n=1)
+    others = [make(tmp_path / name, [1] * 8) for name in "cdefg"]
+    compared = compare_runs([a, b, *others])
+    assert compared.notes == (
+        "sums: not scored, so without entropy, KL and perplexity: c, d, e and 2 more; run `opo-eval score`.",
+        "sums: not every sample is scored (b 8 of 32). Entropy, KL and perplexity are of those that are, "
+        "which need not be a fair sample of all; `opo-eval score` scores the others, or says why it cannot.",
+    )
+    kls = {t.checkpoint: row.value for t in compared.tables for row in t.rows if row.metric == "kl"}
+    assert kls == pytest.approx({"a": 0.1, "b": 0.1})
+    assert compare_runs(others).notes == ()
 
 
 def test_an_ungraded_run_is_compared_by_its_texts_and_said(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ MAY_USE = {
         "report",
         "rl",
         "samplers",
+        "score",
         "tiny",
     },
     "tiny": LOW - {"stats"},
@@ -62,9 +63,12 @@ MAY_USE = {
     "differences": LOW | {"arms"},
     "family": LOW,
     "measure": LOW | {"processors"},
-    "compare": LOW | {"measure", "arms", "differences", "family", "lineage", "over_steps"},
+    "scorers": LOWEST | {"wording"},
+    "compare": LOW | {"measure", "arms", "differences", "family", "lineage", "over_steps", "scorers"},
     "lineage": LOWEST | {"wording"},
     "sweep": LOW | {"samplers"},
+    "per_token": LOWEST | {"store"},
+    "score": (LOW - {"metrics", "stats"}) | {"samplers", "scoring", "lineage", "per_token"},
     "over_steps": LOW | {"differences", "lineage"},
     "truncation": LOW | {"arms", "family"},
     "texts": LOWEST | {"tabular"},
@@ -72,7 +76,9 @@ MAY_USE = {
     "audit": LOW | {"differences", "family", "findings", "texts"},
     "show": LOW | {"measure"},
     "report": (LOW - {"stats", "problems", "metrics"})
-    | {"arms", "measure", "compare", "family", "audit", "over_steps", "truncation", "variance"},
+    | {"arms", "measure", "compare", "family", "audit", "over_steps", "truncation", "variance"}
+    | {"scorers", "per_token"},
+    "training_runs": LOWEST | {"compare", "lineage", "report", "rl", "study", "wording"},
     "cli": {"*"},
     "__main__": {"cli"},
     "__init__": set(),
@@ -80,11 +86,12 @@ MAY_USE = {
 """Part of the package → the other parts that it may import."""
 
 HEAVY = {
-    "torch": {"samplers", "scoring", "rl", "tiny"},
+    "torch": {"samplers", "scoring", "score", "rl", "tiny"},
     "transformers": {"samplers", "rl", "tiny"},
+    "peft": {"samplers"},
     "tensorboard": {"rl"},
     "wandb": {"rl"},
-    "tokenizers": {"tiny"},
+    "tokenizers": {"tiny", "report"},
     "math_verify": {"grading"},
     "sympy": {"grading"},
     "matplotlib": {"report"},
@@ -92,7 +99,7 @@ HEAVY = {
     "nltk": {"metrics"},
     "httpx2": {"samplers"},
     "huggingface_hub": {"problems"},
-    "pyarrow": {"tabular", "problems"},
+    "pyarrow": {"tabular", "problems", "per_token"},
     "pandas": {"tabular", "problems", "report"},
 }
 """Library → the parts that may import it."""

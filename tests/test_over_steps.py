@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import grade, problem, sample, settings
+from builders import grade, problem, sample, settings, token_stats
 from stats.enumerated import every_swap
 
 from opo_eval.compare import ComparedRuns, CompareOptions, compare_runs
@@ -86,6 +86,67 @@ def test_the_start_is_step_0_and_the_steps_follow_in_order(compared: ComparedRun
     assert {c.metric for c in compared.over_steps.curves} == {
         "pass@1", "pass@4", "self_bleu", "rep_5", "tokens", "truncated",
     }  # fmt: skip
+
+
+# --- entropy and KL ---------------------------------------------------------------------------------
+
+
+def score(run: RunDir, kl: float, temperatures: tuple[float, ...] = (1.0,)) -> RunDir:
+    """Every sample of a run: 10 tokens of which each has so much KL, and twice as much at temperature 0.6."""
+    with run.writer() as writer:
+        for drawn in run.samples():
+            asked = next(p for p in PROBLEMS if p.id == drawn.problem_id)
+            for temperature in temperatures:
+                entropy = [0.1 * (1 + drawn.index)] * 10
+                options = {"kl": [kl if temperature == 1 else 2 * kl] * 10, "temperature": temperature}
+                writer.append_token_stats([token_stats(asked, drawn.index, entropy, **options)])
+    return run
+
+
+def scored_sweep(root: Path, *temperatures: float, steps: tuple[int, ...] = (2, 9)) -> list[RunDir]:
+    """The start against itself, then steps ever further from it."""
+    runs = [make(root / "base", START, SOLVED[0]), *sweep(root, steps)]
+    return [score(run, 0.001 * i, temperatures) for i, run in enumerate(runs)]
+
+
+def test_entropy_and_kl_are_followed_where_every_step_has_them(tmp_path: Path) -> None:
+    compared = compare_runs(scored_sweep(tmp_path, 0.6, 1.0))
+    assert [c.metric for c in compared.over_steps.curves] == [
+        "pass@1", "pass@4", "self_bleu", "rep_5", "entropy", "kl", "tokens", "truncated",
+    ]  # fmt: skip
+    found = curve(compared, "kl")
+    assert [point.step for point in found.points] == [0, 2, 9]
+    assert [point.value for point in found.points] == pytest.approx([0.0, 0.001, 0.002])
+    assert [point.delta for point in found.points[1:]] == pytest.approx([0.001, 0.002])
+    # The start has no divergence from itself on any problem, and the others the same on all: no interval.
+    assert [point.interval for point in found.points] == [None] * 3
+
+
+def test_without_temperature_1_the_lowest_that_all_have_is_followed(tmp_path: Path) -> None:
+    compared = compare_runs(scored_sweep(tmp_path, 2.0, 0.6, 10.0))
+    assert [c.metric for c in compared.over_steps.curves][4:6] == ["entropy_t0.6", "kl_t0.6"]
+    assert [p.value for p in curve(compared, "kl_t0.6").points] == pytest.approx([0.0, 0.002, 0.004])
+
+
+def test_a_step_that_is_not_scored_leaves_no_curve_and_one_start_that_is_not_no_reference(
+    tmp_path: Path,
+) -> None:
+    base, *steps = scored_sweep(tmp_path / "a", 1.0)
+    bare = make(tmp_path / "bare", step(20), SOLVED[20])
+    assert not {"kl", "entropy"} & {c.metric for c in compare_runs([base, *steps, bare]).over_steps.curves}
+    start = make(tmp_path / "start", START, SOLVED[0])
+    found = curve(compare_runs([start, *steps]), "kl")
+    assert found.reference is None and [point.step for point in found.points] == [2, 9]
+
+
+def test_a_kl_of_0_at_step_0_is_drawn_and_reported(tmp_path: Path) -> None:
+    compared = compare_runs(scored_sweep(tmp_path / "runs", 1.0))
+    write_report(compared, tmp_path / "report", name="r")
+    text = (tmp_path / "report/report.md").read_text()
+    assert "kl, nats:\n" in text and "| opo_seed0 | 0 | 0.0 | — |" in text
+    assert "| opo_seed0 | 2 | 0.00100 | +0.00100 |" in text
+    for name in ("over_steps", "over_steps_differences", "kl_against_accuracy"):
+        assert (tmp_path / f"report/figures/{name}_sums.svg").stat().st_size
 
 
 def test_the_order_in_which_runs_are_given_does_not_matter(

@@ -7,6 +7,7 @@ from opo_eval.errors import InputError
 from opo_eval.records import MetricRow, MetricTable, Verdict
 from opo_eval.report.grid import Grid, grid_of
 from opo_eval.report.signatures import measured_differently
+from opo_eval.report.token_metrics import is_of_a_part, token_metric
 from opo_eval.report.views import BenchmarkView, family, rows_of
 from opo_eval.wording import counted
 
@@ -69,12 +70,22 @@ def coverage_grid(view: BenchmarkView) -> Grid:
 
 
 def left_out(table: MetricTable) -> list[str]:
-    """Which metrics are not defined everywhere, a sentence for each extent."""
+    """Which metrics are not defined everywhere, a sentence for each extent.
+
+    Those of parts of responses, such as the entropy of correct ones, leave out the others by definition.
+    """
     rows = rows_of(table)
     by_extent: dict[str, dict[str, None]] = defaultdict(dict)
     for metric in (statistics.metric for statistics in table.statistics):
-        by_extent[_extent(rows.get(metric))][family(metric)] = None
+        if not is_of_a_part(metric):
+            by_extent[_extent(rows.get(metric))][_named(metric)] = None
     return [f"{', '.join(names)}: undefined on {extent}" for extent, names in by_extent.items() if extent]
+
+
+def _named(metric: str) -> str:
+    """One name for what has one extent: all numbers over k, all of one temperature."""
+    token = token_metric(metric)
+    return f"token statistics at temperature {token.temperature}" if token else family(metric)
 
 
 def _extent(row: MetricRow | None) -> str:

@@ -30,6 +30,8 @@ from opo_eval.report.tables import (
     metric_grids,
     pairs_grid,
 )
+from opo_eval.report.token_statistics import FIGURES as TOKEN_FIGURES
+from opo_eval.report.token_statistics import is_scored, token_grid, token_sentences
 from opo_eval.report.truncation import truncation_warnings
 from opo_eval.report.verdicts import PAIRS_AT_MOST, family_sentences, pairs_of, scope, verdict
 from opo_eval.report.views import BenchmarkView
@@ -69,7 +71,7 @@ _NAMED_AT_MOST = 8
 _LEADING = ("pass_at_k", "differences")
 """Figures that come before the tables of differences."""
 _OF_ARMS = "arm_differences"
-_ELSEWHERE = (*_LEADING, _OF_ARMS, *STEP_FIGURES)
+_ELSEWHERE = (*_LEADING, _OF_ARMS, *STEP_FIGURES, *TOKEN_FIGURES)
 _ROUND = str.maketrans("[]", "()")  # a lone bracket would end the text of a link
 
 
@@ -85,6 +87,7 @@ def report_markdown(
     blocks += [heading(2, "How to read the numbers"), bullets([*_notes(compared), *_explanations(views)])]
     blocks += _arms(views, drawings)
     blocks += _over_steps(views, drawings)
+    blocks += _token_statistics(views, drawings)
     for view in views:
         blocks += _benchmark(view, [d for d in drawings if d.benchmark == view.benchmark])
     blocks += [heading(2, "Definitions and files"), _DEFINITIONS, _FILES]
@@ -162,9 +165,7 @@ def _arms(views: Sequence[BenchmarkView], drawings: Sequence["Drawing"]) -> Iter
     for view in views:
         if not view.arm_comparisons:
             yield paragraph(f"{view.label}: not compared, since not every seed of two arms has a run on it.")
-        yield from _figures(
-            view, [d for d in drawings if (d.name, d.benchmark) == (_OF_ARMS, view.benchmark)]
-        )
+        yield from _figures(view, _named([_OF_ARMS], drawings, view))
         for pair in arm_differences(view):
             yield heading(3, f"{view.label}: {pair.name} minus {pair.baseline}")
             yield from _pair(pair)
@@ -181,8 +182,7 @@ def _over_steps(views: Sequence[BenchmarkView], drawings: Sequence["Drawing"]) -
     for view in followed:
         yield heading(3, f"{view.label} over steps")
         yield from map(paragraph, step_sentences(view))
-        own = [d for d in drawings if d.name in STEP_FIGURES and d.benchmark == view.benchmark]
-        yield from _figures(view, own)
+        yield from _figures(view, _named(STEP_FIGURES, drawings, view))
         for title, grid in step_grids(view):
             yield from (paragraph(f"{title}:"), table(grid))
         if said := left_to_files(view):
@@ -195,6 +195,21 @@ def _last_means(view: BenchmarkView) -> Iterator[str]:
         yield heading(4, "Mean of the last checkpoints")
         yield paragraph(LAST_CAVEAT)
         yield table(last_grid(view))
+
+
+# --- entropy and KL ---------------------------------------------------------------------------------
+
+
+def _token_statistics(views: Sequence[BenchmarkView], drawings: Sequence["Drawing"]) -> Iterator[str]:
+    scored = [view for view in views if any(map(is_scored, view.tables))]
+    if not scored:
+        return
+    yield heading(2, "Entropy and KL")
+    for view in scored:
+        yield heading(3, f"{view.label}: entropy and KL")
+        yield from map(paragraph, token_sentences(view))
+        yield table(token_grid(view))
+        yield from _figures(view, _named(TOKEN_FIGURES, drawings, view))
 
 
 # --- one benchmark ----------------------------------------------------------------------------------
@@ -232,6 +247,11 @@ def _figures(view: BenchmarkView, drawings: Sequence["Drawing"]) -> Iterator[str
         yield f"![{escape(title)}]({quote(drawing.stem)}.png)"
     if said := [f"No figure of {_title(d)}: {d.reason}." for d in drawings if not d.files]:
         yield bullets(said)
+
+
+def _named(names: Sequence[str], drawings: Sequence["Drawing"], view: BenchmarkView) -> list["Drawing"]:
+    """The drawings of these figures and of this benchmark."""
+    return [drawing for drawing in drawings if drawing.name in names and drawing.benchmark == view.benchmark]
 
 
 def _title(drawing: "Drawing") -> str:

@@ -1,11 +1,12 @@
 """What a report says of its intervals: which question each answers, and which numbers lack it and why."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from opo_eval.records import Interval, MetricRow, MetricTable
+from opo_eval.report.token_statistics import token_metrics
 from opo_eval.report.values import interval_label
-from opo_eval.report.views import BenchmarkView, family, rows_of, shown_metrics
+from opo_eval.report.views import BenchmarkView, family, is_over_k, rows_of, shown_metrics
 
 Shown = list[tuple[MetricTable, MetricRow]]
 """The numbers over all problems that tables show."""
@@ -17,7 +18,8 @@ FEWEST_FOR_BANDS = 10
 def interval_sentences(views: Sequence[BenchmarkView]) -> Iterator[str]:
     """One for each kind of interval that the report has."""
     shown = [pair for view in views for pair in _shown(view)]
-    yield _over_problems(shown, [row.interval for view in views for row in view.comparisons])
+    in_brackets = [pair for view in views for pair in _shown(view, token_metrics(view.tables))]
+    yield _over_problems(in_brackets, [row.interval for view in views for row in view.comparisons])
     if label := interval_label(row.interval_these for _, row in shown):
         giving = {row.family for _, row in shown if row.interval_these}
         absent = _absent(len(shown), [(row, _why_not_these(table, row, giving)) for table, row in shown])
@@ -34,8 +36,8 @@ def interval_sentences(views: Sequence[BenchmarkView]) -> Iterator[str]:
         )
 
 
-def _shown(view: BenchmarkView) -> Shown:
-    metrics = set(shown_metrics(view.tables))
+def _shown(view: BenchmarkView, more: Collection[str] = ()) -> Shown:
+    metrics = {*shown_metrics(view.tables), *more}
     return [(t, row) for t in view.tables for name, row in rows_of(t).items() if name in metrics]
 
 
@@ -93,8 +95,7 @@ def _why_not_these(table: MetricTable, row: MetricRow, giving: set[str]) -> str 
         return "that takes two samples a problem"
     if row.family not in giving:
         return "they compare a problem's samples with one another"
-    over_k = family(row.metric) != row.metric
-    if over_k:
+    if is_over_k(row.metric):
         return "at k = n no sample can be left out"
     return "on some problem they are defined on one sample only"
 

@@ -126,7 +126,7 @@ def _step(point: StepPoint, row: MetricRow) -> Iterator[str]:
     if point.delta is None:
         yield from (NONE, NONE)
         return
-    places = difference_digits(point.difference, row.unit)
+    places = difference_digits(point.difference, row.unit, point.delta)
     shown = number(point.delta, row.unit, places, signed=True)
     yield f"{shown} {difference_bounds(point.difference, row.unit)}" if point.difference else shown
     yield difference_bounds(point.band, row.unit)

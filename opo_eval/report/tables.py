@@ -13,17 +13,17 @@ from opo_eval.report.values import (
     DIFFERENCE_UNITS,
     VALUE_UNITS,
     bounds,
+    comparison_digits,
     detectable,
     difference_bounds,
-    difference_digits,
     difference_with_interval,
-    digits,
     interval_label,
     number,
     p_text,
     problems_needed,
     reading,
     sides,
+    value_digits,
     with_interval,
 )
 from opo_eval.report.verdicts import main_row, pairs_of
@@ -104,13 +104,13 @@ def _numbers(view: BenchmarkView, metric: str) -> Iterator[_Number]:
 
 def _of_checkpoint(row: MetricRow, name: str) -> _Number:
     unit = row.unit
-    value = number(row.value, unit, digits(row.interval, unit))
+    value = number(row.value, unit, value_digits(row.value, row.interval, unit))
     return _Number(row.metric, VALUE_UNITS[unit], name, value, _intervals(row), partial(bounds, unit=unit))
 
 
 def _of_pair(row: Comparison, names: str) -> _Number:
     unit = row.unit
-    value = number(row.delta, unit, difference_digits(row.interval, unit), signed=True)
+    value = number(row.delta, unit, comparison_digits(row), signed=True)
     shown = partial(difference_bounds, unit=unit)
     return _Number(row.metric, DIFFERENCE_UNITS[unit], names, value, _intervals(row), shown)
 

@@ -8,6 +8,7 @@ from opo_eval.records import MetricTable
 from opo_eval.report.counts import accounting, coverage, left_out
 from opo_eval.report.names import one_line
 from opo_eval.report.spending import time_sentence, tokens_sentence
+from opo_eval.report.token_statistics import is_scored, scored_sentence
 from opo_eval.report.truncation import truncation_warnings
 from opo_eval.report.values import VALUE_UNITS, interval_label, with_interval
 from opo_eval.report.verdicts import PAIRS_AT_MOST, family_sentences, pairs_of, scope, verdict
@@ -59,6 +60,8 @@ def _count_sentences(table: MetricTable) -> Iterator[str]:
     parts = " + ".join(f"{count} {name}" for name, count in accounting(table).items())
     yield f"{table.counts['samples']} samples = {parts}"
     yield "; ".join(f"{name}: {count}" for name, count in coverage(table).items())
+    if is_scored(table):
+        yield scored_sentence(table)
     yield from left_out(table)
 
 

@@ -149,7 +149,4 @@ def _training_cells(arm: TrainedArm, quantities: Sequence[str]) -> Iterator[str]
 
 
 def _training_cell(quantity: str, value: float, interval: Interval | None) -> str:
-    unit = _TRAINING_UNITS[quantity]
-    if interval is None:
-        return number(value, unit, 3 if unit is Unit.NATS else 1)
-    return with_interval(value, interval, unit)
+    return with_interval(value, interval, _TRAINING_UNITS[quantity])

@@ -29,6 +29,9 @@ NOT_DISTINGUISHABLE = "not distinguishable"
 NOT_TESTED = "not tested"
 UNADJUSTED = "unadjusted"
 _MOST_DIGITS = 3
+_MOST_DIGITS_OF_NATS = 6
+"""A divergence of 0.0004 nats is an ordinary one."""
+_NATS = (Unit.NATS, Unit.LOG_RATIO)
 _ROUNDING = 1e-9
 """Less than this is what floating point leaves of 0."""
 _SMALLEST_P = 0.0001
@@ -43,62 +46,85 @@ def scaled(value: float, unit: Unit) -> float:
     return 100 * value if unit is Unit.SHARE else value
 
 
-def digits(interval: Interval | None, unit: Unit) -> int:
+def digits(interval: Interval | None, unit: Unit, value: float = 0.0) -> int:
     """Decimal places that an interval justifies: two significant digits of half its width.
 
-    (JCGM 100:2008, 7.2.6, on the digits of an uncertainty.) One where there is no interval, or no width.
+    (JCGM 100:2008, 7.2.6, on the digits of an uncertainty.) Where there is no interval, or no width: one; in
+    nats as many as show three significant digits of the value.
     """
-    half = scaled(interval.high - interval.low, unit) / 2 if interval else 0.0
-    if half <= 0:
-        return 1
-    return min(max(1 - floor(log10(half)), 0), _MOST_DIGITS)
+    size = scaled(interval.high - interval.low, unit) / 2 if interval else 0.0
+    if size <= 0 and unit in _NATS and abs(value) > _ROUNDING:
+        size = abs(value) / 10
+    return min(max(1 - floor(log10(size)), 0), _most_digits(unit)) if size > 0 else 1
 
 
-def difference_digits(interval: Interval | None, unit: Unit) -> int:
-    """The same, and as many more as it takes not to show a bound beside 0 as 0."""
-    places = digits(interval, unit)
-    bounds = [scaled(bound, unit) for bound in (interval.low, interval.high)] if interval else []
-    while places < _MOST_DIGITS and any(bound and not round(bound, places) for bound in bounds):
-        places += 1
-    return places
+def value_digits(value: float, interval: Interval | None, unit: Unit) -> int:
+    """The same for a value, and in nats as many more as it takes not to show it as 0."""
+    places = digits(interval, unit, value)
+    return _beside_zero([value], places, unit) if unit in _NATS and abs(value) > _ROUNDING else places
+
+
+def difference_digits(interval: Interval | None, unit: Unit, delta: float = 0.0) -> int:
+    """The same for a difference, and as many more as it takes not to show a bound beside 0 as 0."""
+    ends = [scaled(bound, unit) for bound in (interval.low, interval.high)] if interval else []
+    return _beside_zero(ends, digits(interval, unit, delta), unit)
+
+
+def _beside_zero(numbers: Iterable[float], places: int, unit: Unit) -> int:
+    """So many places, or as many more as it takes not to show as 0 what is not."""
+    most, numbers = _most_digits(unit), [x for x in numbers if x]
+    return next((n for n in range(places, most) if all(round(x, n) for x in numbers)), most)
+
+
+def _most_digits(unit: Unit) -> int:
+    return _MOST_DIGITS_OF_NATS if unit in _NATS else _MOST_DIGITS
 
 
 def number(value: float, unit: Unit, places: int, *, signed: bool = False) -> str:
     """The value in its unit's scale, without the unit's name; never a negative zero.
 
-    What is not 0 and too small for the most digits that are shown is `<0.001`.
+    What is not 0 and too small for the most digits that are shown is `<0.001`, in nats `<0.000001`.
     """
     shown = scaled(value, unit)
     rounded = round(shown, places) + 0.0
-    if not rounded and places == _MOST_DIGITS and abs(shown) > _ROUNDING:
-        return f"{'<' if shown > 0 else '>-'}{10**-places:g}"
+    if not rounded and places == _most_digits(unit) and abs(shown) > _ROUNDING:
+        return f"{'<' if shown > 0 else '>-'}{10**-places:.{places}f}"
     return f"{rounded:{'+' if signed and rounded else ''}.{places}f}"
 
 
 def with_interval(value: float, interval: Interval | None, unit: Unit) -> str:
     """`61.2 [56.3, 66.1]`; the brackets are absent where there is no interval."""
-    shown = number(value, unit, digits(interval, unit))
-    return f"{shown} {bounds(interval, unit)}" if interval else shown
+    places = value_digits(value, interval, unit)
+    shown = number(value, unit, places)
+    return f"{shown} {_within(interval, unit, places)}" if interval else shown
 
 
 def bounds(interval: Interval | None, unit: Unit) -> str:
     """`[56.3, 66.1]`, with the digits that this interval justifies."""
     if interval is None:
         return NONE
-    places = digits(interval, unit)
+    return _within(interval, unit, digits(interval, unit))
+
+
+def _within(interval: Interval, unit: Unit, places: int) -> str:
     return f"[{number(interval.low, unit, places)}, {number(interval.high, unit, places)}]"
+
+
+def comparison_digits(comparison: Comparison) -> int:
+    """Decimal places of a difference and of the two values that it is between."""
+    return difference_digits(comparison.interval, comparison.unit, comparison.delta)
 
 
 def sides(comparison: Comparison) -> tuple[str, str]:
     """The values of `a` and `b`, with the digits of their difference."""
-    unit, places = comparison.unit, difference_digits(comparison.interval, comparison.unit)
+    unit, places = comparison.unit, comparison_digits(comparison)
     return number(comparison.value_a, unit, places), number(comparison.value_b, unit, places)
 
 
 def difference_with_interval(comparison: Comparison) -> str:
     """`+17.2 [+12.1, +22.0]`."""
     unit, interval = comparison.unit, comparison.interval
-    shown = number(comparison.delta, unit, difference_digits(interval, unit), signed=True)
+    shown = number(comparison.delta, unit, comparison_digits(comparison), signed=True)
     return f"{shown} {difference_bounds(interval, unit)}" if interval else shown
 
 
@@ -156,7 +182,7 @@ def detectable(comparison: Comparison) -> str:
     unit = comparison.unit
     if comparison.mde80 is None or scaled(comparison.mde80, unit) < _ROUNDING:
         return NONE
-    return number(comparison.mde80, unit, difference_digits(comparison.interval, unit))
+    return number(comparison.mde80, unit, comparison_digits(comparison))
 
 
 def problems_needed(comparison: Comparison) -> str:

@@ -11,8 +11,8 @@ from opo_eval.report.values import (
     NOT_DISTINGUISHABLE,
     NOT_TESTED,
     UNADJUSTED,
+    comparison_digits,
     detectable,
-    difference_digits,
     direction,
     number,
     p_text,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PAIRS_AT_MOST = 5
 """More pairs on one benchmark are a table, or are counted."""
-_POINTS = {Unit.SHARE: "points", Unit.PERCENT: "points"}
+_UNITS = {Unit.SHARE: "points", Unit.PERCENT: "points", Unit.LOG_RATIO: "nats"}
 
 Names = Mapping[str, str]
 """Checkpoint or arm → its name fit to print."""
@@ -163,8 +163,8 @@ def _told_apart(row: Comparison) -> bool:
 
 
 def _number(row: Comparison, value: float, *, signed: bool) -> str:
-    return number(value, row.unit, difference_digits(row.interval, row.unit), signed=signed)
+    return number(value, row.unit, comparison_digits(row), signed=signed)
 
 
 def _unit(row: Comparison) -> str:
-    return _POINTS.get(row.unit, row.unit.value)
+    return _UNITS.get(row.unit, row.unit.value)

@@ -9,6 +9,7 @@ from opo_eval.arms import Arm
 from opo_eval.over_steps import LastMean, StepCurve
 from opo_eval.records import Comparison, MetricRow, MetricTable
 from opo_eval.report.names import labels
+from opo_eval.report.token_metrics import ESTIMATES, OWN_TEMPERATURE, token_metric
 
 if TYPE_CHECKING:
     from opo_eval.compare import ComparedRuns
@@ -93,7 +94,8 @@ def shown_metrics(tables: Sequence[MetricTable]) -> list[str]:
     """The metrics that tables show; the others are in the files that programs read.
 
     Left out are pass@k, pass^k and maj@k for k between powers of two, G-Pass@k, Distinct-n below its
-    largest n, and Rep-n by quarter of the response.
+    largest n, Rep-n by quarter of the response, and of token statistics the parts of responses and the
+    estimates of KL.
     """
     found = dict.fromkeys(name for table in tables for name in rows_of(table))
     sizes = {table.n for table in tables}
@@ -114,9 +116,17 @@ def is_diversity(metric: str) -> bool:
 
 
 def family(metric: str) -> str:
-    """The metric's name; `pass@k`, `pass^k`, `maj@k`, `g_pass@k` and `mg_pass@k` for every k."""
+    """The metric's name; `pass@k`, `pass^k`, `maj@k`, `g_pass@k` and `mg_pass@k` for every k, and that of
+    token statistics without their temperature."""
+    if token := token_metric(metric):
+        return token._replace(temperature=OWN_TEMPERATURE).name
     match = _OVER_K.fullmatch(metric)
     return f"{match[1]}k" if match else metric
+
+
+def is_over_k(metric: str) -> bool:
+    """Whether there is one for every k."""
+    return _OVER_K.fullmatch(metric) is not None
 
 
 def k_of(metric: str) -> int | None:
@@ -133,6 +143,8 @@ def is_power_of_two(k: int) -> bool:
 def _is_shown(metric: str, sizes: set[int]) -> bool:
     if _ONLY_IN_FILES.fullmatch(metric):
         return False
+    if token := token_metric(metric):
+        return not token.part and token.quantity not in ESTIMATES
     match = _OVER_K.fullmatch(metric)
     return match is None or is_power_of_two(int(match[2])) or int(match[2]) in sizes
 

@@ -99,11 +99,13 @@ class Update:
         hidden = self.policy.hidden(batch)
         wants_entropy = self.method.entropy_coefficient > 0
         logprob, entropy = self.policy.logprobs(hidden, batch, entropy=wants_entropy)
-        if old is None:
-            old_logprob, start_logprob = logprob.detach(), self._measure(hidden, batch).ref_logprob
-        else:
+        if old is not None:
             old_logprob, start_logprob = old.of(batch)
             self.sums.add(kl_update_k3=k3(old_logprob, logprob.detach()))
+        else:
+            old_logprob, start_logprob = logprob.detach(), None
+            if self.method.kl_coefficient:
+                start_logprob = self._measure(hidden, batch).ref_logprob
         objective, held = surrogate(logprob, old_logprob, batch.advantage, self.method.clip)
         if self.method.clip:
             self.sums.add(clipped=held)
@@ -113,6 +115,8 @@ class Update:
             objective = objective - self.method.kl_coefficient * k3(logprob, start_logprob)
         loss = -(batch.weight * objective).sum()
         loss.backward()
+        if old is None and not self.method.kl_coefficient:
+            self._measure(hidden, batch)  # now that the activations have made room
         return loss.item()
 
     def _measure(self, hidden: Tensor, batch: MicroBatch) -> TokenStatistics:

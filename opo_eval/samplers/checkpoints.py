@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from opo_eval.errors import EngineError
@@ -49,19 +50,44 @@ def load_tokenizer(checkpoint: str) -> Any:
         return AutoTokenizer.from_pretrained(checkpoint)
 
 
-def load_checkpoint(checkpoint: str, dtype: str, device: str) -> tuple[Any, Any]:
+def load_checkpoint(checkpoint: str, dtype: str, device: str, adapter: str | None = None) -> tuple[Any, Any]:
     """Model and tokenizer of a checkpoint directory or hub name.
 
-    Raises EngineError where there is none or it cannot be loaded.
+    adapter: directory of a LoRA adapter that is merged into the weights. Raises EngineError where there is
+    none or it cannot be loaded.
     """
     with _explained(checkpoint, f" on {device}"):
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype)
-        return model.to(device).eval(), tokenizer
+        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype).to(device)
+    if adapter is not None:
+        model = _merged(model, adapter)
+    return model.eval(), tokenizer
 
 
 load = lru_cache(maxsize=1)(load_checkpoint)
 """The same, kept for the next call: one checkpoint at a time, however many benchmarks it answers."""
+
+
+def _merged(model: Any, adapter: str) -> Any:
+    """The model with an adapter of peft merged into its weights, every tensor of it and none left over."""
+    refuse_no_adapter(adapter)
+    try:
+        from peft import PeftConfig, PeftModel
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"an adapter needs {error.name}, which is not installed: pip install 'opo-eval[train]'"
+        ) from None
+    try:
+        adapted = PeftModel(model, PeftConfig.from_pretrained(adapter))
+        loaded = adapted.load_adapter(adapter, "default")
+        if strange := [*loaded.missing_keys, *loaded.unexpected_keys]:
+            raise ValueError(f"{strange[0]} is in only one of the two")
+        return adapted.merge_and_unload()
+    except Exception as error:  # of whatever kind: peft raises its own, torch's and safetensors'
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise EngineError(
+            f"the adapter {adapter} does not fit the checkpoint: {reason}; check that it was trained from it"
+        ) from None
 
 
 def model_sha256(checkpoint: str) -> str | None:
@@ -84,6 +110,18 @@ def model_sha256(checkpoint: str) -> str | None:
     return digest.hexdigest()
 
 
+def hub_revision(checkpoint: str) -> str | None:
+    """Commit of a hub name's files, as they lie in the cache; None for a directory.
+
+    Raises EngineError where there are none.
+    """
+    if Path(checkpoint).is_dir():
+        return None
+    with _explained(checkpoint, ""):
+        # CACHE/models--OWNER--NAME/snapshots/COMMIT/config.json
+        return Path(cached_file(checkpoint, "config.json")).parent.name
+
+
 @contextmanager
 def _explained(checkpoint: str, where: str) -> Iterator[None]:
     _refuse_no_checkpoint(checkpoint)
@@ -95,6 +133,15 @@ def _explained(checkpoint: str, where: str) -> Iterator[None]:
             f"{checkpoint} cannot be loaded as a checkpoint{where}: {reason}; check that config.json, "
             "the weights and the tokenizer are whole"
         ) from None
+
+
+def refuse_no_adapter(adapter: str) -> None:
+    """Raise EngineError for a path that is not the directory of an adapter."""
+    if not (Path(adapter) / "adapter_config.json").is_file():
+        raise EngineError(
+            f"{adapter} is not a LoRA adapter (it has no adapter_config.json): give the folder that peft "
+            "saved"
+        )
 
 
 def _refuse_no_checkpoint(checkpoint: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 _HOMES = {
     "k1": "estimators",
+    "k2": "estimators",
     "k3": "estimators",
     "OutputHead": "heads",
     "check_head": "heads",
@@ -19,6 +20,7 @@ _HOMES = {
     "token_logprobs": "logprobs",
     "TokenStatistics": "exact",
     "token_stats": "exact",
+    "token_stats_at": "exact",
 }
 __all__ = list(_HOMES)
 

@@ -1,5 +1,6 @@
 """What scoring takes, checked, and cut into chunks of tokens."""
 
+from collections.abc import Sequence
 from math import isfinite
 
 from torch import Tensor
@@ -16,10 +17,9 @@ def chunk_rows(n_vocab: int) -> int:
     return max(1, CHUNK_ELEMENTS // n_vocab)
 
 
-def check_inputs(hidden: Tensor, head: OutputHead, targets: Tensor, temperature: float) -> None:
+def check_inputs(hidden: Tensor, head: OutputHead, targets: Tensor, *temperatures: float) -> None:
     """Raise UsageError for shapes or a temperature, InputError for targets, that cannot be scored."""
-    if not (temperature > 0 and isfinite(temperature)):
-        raise UsageError(f"temperature cannot be {temperature!r}: it has to be more than 0 and finite")
+    check_temperatures(temperatures)
     check_hidden(hidden, head, "hidden")
     if targets.ndim != 1 or len(targets) != len(hidden):
         raise UsageError(
@@ -33,6 +33,24 @@ def check_inputs(hidden: Tensor, head: OutputHead, targets: Tensor, temperature:
         raise InputError(
             f"token {int(targets[outside][0])} is not in the vocabulary of {head.n_vocab}: leave padding and "
             "ignored tokens out before scoring"
+        )
+
+
+def check_temperatures(temperatures: Sequence[float]) -> None:
+    """Raise UsageError unless there is a temperature and each is more than 0 and finite."""
+    if not temperatures:
+        raise UsageError("temperatures cannot be empty: give at least one")
+    for temperature in temperatures:
+        if not (temperature > 0 and isfinite(temperature)):
+            raise UsageError(f"temperature cannot be {temperature!r}: it has to be more than 0 and finite")
+
+
+def check_top(top: Tensor) -> None:
+    """Raise InputError unless the largest logit of every token is finite, [...] of any shape."""
+    if not bool(top.isfinite().all()):
+        raise InputError(
+            "the logits of a token hold NaN or +inf, or nothing but -inf, which is no distribution: check "
+            "the weights of the model"
         )
 
 

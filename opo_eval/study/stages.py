@@ -1,7 +1,8 @@
 """The two stages of a run, each skipped where it is finished: training, and evaluating its checkpoints.
 
     OUT/training/opo_seed0/                  as `opo-eval train` writes it
-    OUT/evaluation/opo_seed0/step_000010/    run directories: the samples and grades of a checkpoint
+    OUT/evaluation/opo_seed0/step_000010/    run directories: the samples and grades of a checkpoint and, of a
+                                             run's last one, entropy and KL to the start
     OUT/evaluation/start/step_000000/        the same of the checkpoint that all runs begin from
 
 A stage leaves a receipt in its folder: a digest of what it was asked for. A stage whose receipt is there is
@@ -24,12 +25,14 @@ from opo_eval.problems.tiny_arith import BENCHMARK, N_HELD_OUT, generate_problem
 from opo_eval.records import Checkpoint, Problem
 from opo_eval.rl.config import TrainConfig
 from opo_eval.rl.steps import STEPS, checkpoint_name
+from opo_eval.score import ScoreOptions, score_runs
 from opo_eval.store import RunDir, write_atomically
 from opo_eval.study.jobs import Job
 from opo_eval.study.settings import START, Evaluation, RunPlan, Study
 
 Train = Callable[[TrainConfig], object]
 _RECEIPT = "finished.json"
+_SCORED_AGAINST = "scored against"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +155,8 @@ def start_plan(study: Study) -> CheckpointPlan:
 
 
 def is_evaluated(study: Study, checkpoints: Sequence[CheckpointPlan]) -> bool:
-    """Whether all of a run's checkpoints have been sampled and graded as the study asks."""
+    """Whether all of a run's checkpoints have been sampled and graded, and the last scored, as the study
+    asks."""
     folder = checkpoints[0].path.parent
     return _has_receipt(folder, _evaluation_asked(study, checkpoints)) and all(
         checkpoint.path.is_dir() for checkpoint in checkpoints
@@ -184,6 +188,7 @@ def _evaluate_all(study: Study, runs: Sequence[tuple[str, Sequence[CheckpointPla
 def _evaluate(study: Study, checkpoints: Sequence[CheckpointPlan], grader: Grader) -> None:
     for plan in checkpoints:
         grade_run(_sampled(study, plan), grader, quiet=True)
+    _score(study, RunDir(checkpoints[-1].path))
     _write_receipt(checkpoints[0].path.parent, _evaluation_asked(study, checkpoints))
 
 
@@ -209,6 +214,14 @@ def _sampled(study: Study, plan: CheckpointPlan) -> RunDir:
     )
 
 
+def _score(study: Study, run: RunDir) -> None:
+    """Exact entropy, and KL to the checkpoint that all runs begin from."""
+    train = study.plans[0].config
+    options = ScoreOptions(reference=study.start, dtype=train.dtype, device=train.device)
+    for _ in score_runs([run], options, quiet=True):
+        pass
+
+
 def evaluation_problems(study: Study) -> tuple[Problem, ...]:
     """The held-out problems; UsageError where there are not so many."""
     asked = study.evaluation
@@ -232,9 +245,8 @@ def _evaluation_asked(study: Study, checkpoints: Sequence[CheckpointPlan]) -> st
     """The settings, and which training it is that gave the checkpoints."""
     steps = Path(checkpoints[-1].checkpoint.path or "").parent / STEPS
     trained = hashlib.sha256(steps.read_bytes()).hexdigest() if steps.exists() else None
-    return _digest(
-        [asdict(study.evaluation), study.plans[0].config.think, trained, *map(asdict, checkpoints)]
-    )
+    asked = [asdict(study.evaluation), study.plans[0].config.think, trained, _SCORED_AGAINST, study.start]
+    return _digest([*asked, *map(asdict, checkpoints)])
 
 
 # --- receipts ---------------------------------------------------------------------------------------

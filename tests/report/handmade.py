@@ -17,6 +17,7 @@ from opo_eval.records import (
     Unit,
     Verdict,
 )
+from opo_eval.report.token_metrics import TokenMetric, token_metric
 from opo_eval.stats import PROBLEMS_LIKE_THESE
 
 Bounds = tuple[float, float, float] | tuple[float]
@@ -36,6 +37,9 @@ def kind_of(metric: str) -> dict[str, Any]:
     """Unit and direction of the metrics that tests use."""
     if metric in ("tokens", "characters"):
         return {"unit": Unit(metric), "better": Better.NEITHER}
+    if token := token_metric(metric):
+        unit = Unit.LOG_RATIO if token.quantity.startswith("kl_k") else Unit.NATS
+        return {"unit": unit, "better": Better.NEITHER}
     lower = metric.startswith(("self_bleu", "rep_", "no_answer"))
     unit = Unit.PERCENT if metric.startswith("self_bleu") else Unit.SHARE
     return {"unit": unit, "better": Better.LOWER if lower else Better.HIGHER}
@@ -45,6 +49,9 @@ def family_of(metric: str) -> str:
     """The entry of `METRICS` behind the metrics that tests use."""
     if metric.startswith(("pass@", "pass^")):
         return f"{metric[:5]}k"
+    if token := token_metric(metric):
+        estimate = token.quantity.startswith("kl_k")
+        return "kl_estimates" if estimate else token.quantity.removeprefix("reverse_")
     return "repetition" if metric.startswith("rep_") else metric
 
 
@@ -114,6 +121,56 @@ def statistics(metric: str, value: float, **fields: Any) -> ProblemStatistics:
         "n_samples_left_out": (0,) * 4,
     }
     return ProblemStatistics(metric=metric, **(defaults | fields))
+
+
+SCORER = "exact|policy:early@11111111|reference:start@22222222|dtype:float32|vocab:96|prompt:sampled"
+PARTS = ("", "correct", "wrong", "forking", *(f"tenth_{tenth}" for tenth in range(1, 11)))
+
+
+def token_values(
+    entropy: float = 0.5, kl: float | None = 0.02, *, temperature: str = "1", half: float | None = 0.1
+) -> dict[str, Bounds]:
+    """All numbers of token statistics; of tenth i and wrong responses i times and twice the whole's.
+
+    kl: None without a reference. half: half of the intervals' width, as a share of the value; None for none.
+    """
+    times = {"wrong": 2.0, "forking": 3.0} | {f"tenth_{i}": float(i) for i in range(1, 11)}
+    found = {
+        TokenMetric(quantity, part, temperature).name: value * times.get(part, 1.0)
+        for quantity, value in {"entropy": entropy, "kl": kl, "log_perplexity": entropy}.items()
+        if value is not None
+        for part in PARTS
+    }
+    if kl is not None:
+        others = {"reverse_kl": 2 * kl, "kl_k1": 0.9 * kl, "kl_k2": 3 * kl, "kl_k3": 1.1 * kl}
+        found |= {TokenMetric(name, "", temperature).name: value for name, value in others.items()}
+    if half is None:
+        return {name: (value,) for name, value in found.items()}
+    return {
+        name: (value, value * (1 - half), value * (1 + half)) if value else (value,)
+        for name, value in found.items()
+    }
+
+
+def scored_table(
+    checkpoint: str = "early",
+    values: Mapping[str, Bounds] | None = None,
+    *,
+    scorer: str | None = None,
+    n_scored: int = 32,
+    **fields: Any,
+) -> MetricTable:
+    """pass@1 and token statistics (default: `token_values()`) of which so many of 32 samples are scored."""
+    found = {"pass@1": (0.5, 0.4, 0.6), **(token_values() if values is None else values)}
+    named = {"checkpoint": checkpoint, "benchmark": fields.get("benchmark", "sums")}
+    by = f"scorer:[{scorer or SCORER.replace('early', checkpoint)}]|T:1|top_p:1|top_k:0|max_tokens:64"
+    signed = {name: {"signature": f"{family_of(name)}|n:8|{by}"} for name in found if token_metric(name)}
+    defaults: dict[str, Any] = {
+        "rows": [row(name, bounds, **named, **signed.get(name, {})) for name, bounds in found.items()],
+        "statistics": tuple(statistics(name, bounds[0]) for name, bounds in found.items()),
+        "counts": {"problems": 4, **GRADED, "scored": n_scored},
+    }
+    return table(checkpoint, {}, **(defaults | fields))
 
 
 def p_of(bounds: Bounds) -> float | None:

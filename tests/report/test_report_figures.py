@@ -12,7 +12,16 @@ import pytest
 from matplotlib import image
 from matplotlib.figure import Figure
 from report.drawn import caption, view
-from report.handmade import comparison, interval, outcomes, row, statistics, step_curve, table
+from report.handmade import (
+    comparison,
+    interval,
+    outcomes,
+    row,
+    statistics,
+    step_curve,
+    table,
+    token_values,
+)
 
 from opo_eval.arms import Arm
 from opo_eval.over_steps import OverSteps
@@ -22,11 +31,12 @@ from opo_eval.report.figures.style import drawable, evenly
 from opo_eval.report.views import BenchmarkView
 
 OVER_K = {f"pass@{k}": (0.2 + 0.05 * k, 0.1 + 0.05 * k, 0.3 + 0.05 * k) for k in (1, 2, 4, 8)}
-EVERYTHING = OVER_K | {
+COMPARED = OVER_K | {
     "self_bleu": (60.0, 55.0, 66.0),
     "rep_5": (0.12, 0.1, 0.15),
     "truncated": (0.1875, 0.1, 0.3),
 }
+EVERYTHING = COMPARED | token_values()
 HOSTILE = [
     "_hidden",
     "a$b$",
@@ -57,7 +67,7 @@ def _full(*checkpoints: str, benchmark: str = "sums") -> BenchmarkView:
             name, (0.1, 0.05, 0.2), a=first, b=other, benchmark=benchmark, interval_these=interval(0, 0.15)
         )
         for other in others
-        for name in EVERYTHING
+        for name in COMPARED
     ]
     arms = ARMS if benchmark == "sums" else {}
     curves = tuple(
@@ -125,7 +135,10 @@ def test_forty_checkpoints_do_not_run_into_one_another(name: str) -> None:
     assert figure.get_figheight() < 9
 
 
-@pytest.mark.parametrize(("name", "n"), [("pass_at_k", 8), ("solved", 12), ("lengths", 10), ("subsets", 8)])
+@pytest.mark.parametrize(
+    ("name", "n"),
+    [("pass_at_k", 8), ("solved", 12), ("lengths", 10), ("subsets", 8), ("entropy_along_response", 8)],
+)
 def test_a_figure_says_how_many_checkpoints_it_leaves_out(name: str, n: int) -> None:
     figure = FIGURES[name](_full(*(f"c{i}" for i in range(40))))
     assert f"{n} of 40 checkpoints; all numbers are in the CSV files" in caption(figure)
@@ -153,6 +166,7 @@ def test_names_are_shortened_in_the_middle_and_keep_to_what_the_font_has() -> No
 
 def _one_problem(*checkpoints: str) -> BenchmarkView:
     values = {"pass@1": (1.0,), "self_bleu": (60.0,), "rep_5": (0.0,), "truncated": (0.0,)}
+    values |= token_values(half=None)
     single = statistics("pass@1", 1.0, numerators=(1.0,), denominators=(1.0,), n_samples=(1,))
     fields = {"n": 1, "problem_ids": ("p0",), "statistics": (single,), "outcomes": outcomes(1, 1)}
     counts = {"problems": 1, "samples": 1, "correct": 1}
@@ -182,6 +196,8 @@ def test_one_problem_is_drawn_without_intervals(name: str, checkpoints: tuple[st
         ("solved", "no checkpoint is graded"),
         ("subsets", "no checkpoint is graded"),
         ("truncation", "it is not known of any sample"),
+        ("kl_against_accuracy", "no checkpoint is scored against a reference"),
+        ("entropy_along_response", "no checkpoint is scored"),
     ],
 )
 def test_where_there_is_nothing_to_draw_the_reason_is_said(name: str, reason: str) -> None:

@@ -16,6 +16,7 @@ from opo_eval.report.values import (
     p_text,
     problems_needed,
     reading,
+    sides,
     with_interval,
 )
 
@@ -49,6 +50,60 @@ def test_every_unit_has_a_name() -> None:
 def test_without_an_interval_there_are_no_brackets() -> None:
     assert with_interval(0.4375, None, Unit.SHARE) == "43.8"
     assert with_interval(1902.4, None, Unit.TOKENS) == "1902.4"
+
+
+# --- nats: a divergence of 0.0004 is an ordinary one --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "shown"),
+    [
+        (0.00041234, 0.000393, 0.000431, "0.000412 [0.000393, 0.000431]"),
+        (0.00041234, 0.0, 0.02, "0.0004 [0.0000, 0.0200]"),  # the value is not 0
+        (4.1e-7, 3e-7, 5e-7, "<0.000001 [<0.000001, <0.000001]"),  # never more than six
+        (2.345, 2.2, 2.5, "2.35 [2.20, 2.50]"),
+        (0.0, 0.0, 0.002, "0.0000 [0.0000, 0.0020]"),
+    ],
+)
+@pytest.mark.parametrize("unit", [Unit.NATS, Unit.LOG_RATIO])
+def test_nats_have_up_to_six_digits(value: float, low: float, high: float, shown: str, unit: Unit) -> None:
+    assert with_interval(value, interval(low, high), unit) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.00041234, "0.000412"),
+        (0.5234, "0.523"),
+        (1.2345, "1.23"),
+        (123.4, "123"),
+        (0.0, "0.0"),
+        (1e-17, "0.0"),
+    ],
+)
+def test_nats_without_an_interval_have_three_significant_digits(value: float, shown: str) -> None:
+    assert with_interval(value, None, Unit.NATS) == shown
+    assert with_interval(value, interval(value, value), Unit.NATS).split()[0] == shown
+
+
+def test_differences_of_nats_keep_their_digits() -> None:
+    row = comparison("kl", (0.00042, 0.00031, 0.00053), value_a=0.0, value_b=0.00042, mde80=0.00016)
+    assert difference_with_interval(row) == "+0.00042 [+0.00031, +0.00053]"
+    assert (sides(row), detectable(row)) == (("0.00000", "0.00042"), "0.00016")
+    alone = comparison("kl", (0.00042,), value_a=0.0, value_b=0.00042)
+    assert (difference_with_interval(alone), sides(alone)) == ("+0.000420", ("0.000000", "0.000420"))
+    unclear = comparison("kl", (1e-7, -0.01, 0.01))
+    assert difference_with_interval(unclear) == "0.000 [-0.010, +0.010]"
+
+
+@pytest.mark.parametrize("unit", [Unit.SHARE, Unit.PERCENT, Unit.RATIO, Unit.TOKENS, Unit.CHARACTERS])
+def test_other_units_have_three_digits_at_most(unit: Unit) -> None:
+    assert number(1e-6, unit, 3) == "<0.001"
+    assert with_interval(1e-6, interval(0.9e-6, 1.1e-6), unit) == "<0.001 [<0.001, <0.001]"
+    assert with_interval(0.00041234, None, unit) == "0.0"
+
+
+# --- differences ------------------------------------------------------------------------------------
 
 
 def test_differences_carry_signs_and_no_negative_zero() -> None:

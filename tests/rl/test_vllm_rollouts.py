@@ -34,9 +34,12 @@ def vllm_config(out: Path, **settings: Any) -> Any:
     return tiny_config(out, rollout_engine="vllm", **settings)
 
 
-def test_every_rollout_is_drawn_with_the_weights_of_its_step(tmp_path: Path) -> None:
+def test_every_rollout_is_drawn_with_the_weights_of_its_step_also_when_continued(tmp_path: Path) -> None:
     """Steps so long that yesterday's weights would show in the gap between engine and policy."""
-    steps = train(vllm_config(tmp_path / "run", steps=2, learning_rate=1e-2), quiet=True).steps
+    for n_steps in (2, 3):
+        train(vllm_config(tmp_path / "run", steps=n_steps, learning_rate=1e-2), quiet=True)
+    steps = read_steps(tmp_path / "run")
+    assert [step.step for step in steps] == [1, 2, 3]
     assert all(abs(step.kl_rollout_k3) < 1e-7 for step in steps)
     assert max(step.kl_start or 0.0 for step in steps[1:]) > 1e-3  # the weights did change meanwhile
     assert not (tmp_path / "run" / ".rollout").exists()
@@ -69,12 +72,6 @@ def test_the_policys_log_probabilities_are_its_own(tmp_path: Path, monkeypatch: 
     assert all(step.kl_rollout_k3 > 0.3 for step in steps)
     right, wrong_ = ((tmp_path / name / "step_000001" / "model.safetensors") for name in ("right", "wrong"))
     assert right.read_bytes() == wrong_.read_bytes()
-
-
-def test_a_run_goes_on_with_it(tmp_path: Path) -> None:
-    train(vllm_config(tmp_path / "run", steps=1), quiet=True)
-    train(vllm_config(tmp_path / "run", steps=2), quiet=True)
-    assert [step.step for step in read_steps(tmp_path / "run")] == [1, 2]
 
 
 def test_without_vllm_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

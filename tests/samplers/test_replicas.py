@@ -24,16 +24,17 @@ def two() -> Iterator[Replicas]:
     replicas.close()
 
 
-def test_two_replicas_draw_what_one_engine_draws(two: Replicas) -> None:
+def test_two_replicas_draw_what_one_engine_draws_until_one_dies(two: Replicas) -> None:
     one = make_sampler("hf", LATE, **OPTIONS)
     assert token_ids(by_key(two.generate(REQUESTS))) == token_ids(by_key(one.generate(REQUESTS)))
     assert (two.settings, two.prompting, two.n_devices) == (one.settings, one.prompting, 2)
     assert two.prompt_ids(HELD_OUT[0]) == one.prompt_ids(HELD_OUT[0])
     assert two.prompt_text(HELD_OUT[0]) == one.prompt_text(HELD_OUT[0])
     assert two.room(HELD_OUT[0]) == one.room(HELD_OUT[0]) == 32
+    _one_that_dies_is_named_and_takes_the_others_with_it(two)
 
 
-def test_a_replica_that_dies_is_named_and_takes_the_others_with_it(two: Replicas) -> None:
+def _one_that_dies_is_named_and_takes_the_others_with_it(two: Replicas) -> None:
     processes = list(two._processes)
     processes[1].kill()
     with pytest.raises(EngineError, match=r"replica 2 of 2 ended with exit status -9; what was sampled"):

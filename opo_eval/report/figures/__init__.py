@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from opo_eval.report.figures.accuracy import diversity_and_accuracy
+from opo_eval.report.figures.along_response import entropy_along_response
 from opo_eval.report.figures.curves import pass_at_k
 from opo_eval.report.figures.differences import arm_differences, differences
+from opo_eval.report.figures.divergence import kl_against_accuracy
 from opo_eval.report.figures.diversity import diversity
 from opo_eval.report.figures.lengths import lengths
 from opo_eval.report.figures.over_steps import over_steps, over_steps_differences
@@ -30,6 +32,8 @@ FIGURES: dict[str, Callable[[BenchmarkView], Figure]] = {
     "arm_differences": arm_differences,
     "over_steps": over_steps,
     "over_steps_differences": over_steps_differences,
+    "kl_against_accuracy": kl_against_accuracy,
+    "entropy_along_response": entropy_along_response,
     "diversity": diversity,
     "diversity_and_accuracy": diversity_and_accuracy,
     "solved": solved,

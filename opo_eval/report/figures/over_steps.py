@@ -1,7 +1,6 @@
 """Metrics over the steps of training runs: their values, and their differences from the reference."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -9,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from opo_eval.over_steps import StepCurve, StepPoint
+from opo_eval.over_steps import StepCurve
 from opo_eval.records import MetricRow
 from opo_eval.report.figures.parts import (
     bounds,
-    draw_band,
+    draw_curve,
     drawn_of,
     interval_lines,
     legend_below,
@@ -27,6 +26,8 @@ from opo_eval.report.values import DIFFERENCE_UNITS, VALUE_UNITS, scaled
 from opo_eval.report.views import BenchmarkView, metric_rows
 
 _PANEL_HEIGHT = 0.95
+_PANELS_AT_MOST = 6.4
+"""Inches of all panels: with the legend they fit on a page."""
 _REFERENCE: dict[str, Any] = {"color": "0.45", "linestyle": (0, (2, 1)), "linewidth": 0.9}
 _NAME_LIMIT = 40
 _BARS_APART = 0.008
@@ -81,7 +82,7 @@ def _panels(
     drawn = list(zip(shown, CURVES, strict=False))
     metrics = list(dict.fromkeys(curve.metric for curve in curves))
     metrics, still = _that_move(curves, metrics)
-    figure = new_figure(view, _PANEL_HEIGHT * len(metrics) + 0.3)
+    figure = new_figure(view, min(_PANEL_HEIGHT * len(metrics), _PANELS_AT_MOST) + 0.3)
     panels = figure.subplots(len(metrics), 1, squeeze=False, sharex=True)[:, 0]
     for axes, metric in zip(panels, metrics, strict=True):
         draw(axes, [curve for curve in curves if curve.metric == metric], drawn, view)
@@ -120,7 +121,7 @@ def _draw_values(axes: Axes, curves: Sequence[StepCurve], drawn: Drawn, view: Be
     for curve, style in _with_style(curves, drawn):
         ends = [bounds(point.interval, row.unit) for point in curve.points]
         values = [scaled(point.value, row.unit) for point in curve.points]
-        _draw_curve(axes, curve.points, values, ends, style)
+        draw_curve(axes, [point.step for point in curve.points], values, ends, style)
 
 
 def _draw_reference(axes: Axes, row: MetricRow) -> None:
@@ -140,7 +141,8 @@ def _draw_differences(axes: Axes, curves: Sequence[StepCurve], drawn: Drawn, vie
     for curve, style in _with_style(curves, drawn):
         points = [point for point in curve.points if point.delta is not None]
         deltas = [scaled(point.delta, unit) for point in points if point.delta is not None]
-        _draw_curve(axes, points, deltas, [bounds(point.band, unit) for point in points], style)
+        bands = [bounds(point.band, unit) for point in points]
+        draw_curve(axes, [point.step for point in points], deltas, bands, style)
         for point in points:
             _draw_bar(axes, point.step + beside[curve.series], bounds(point.difference, unit), style["color"])
 
@@ -167,22 +169,3 @@ def _title(metric: str, unit: str) -> str:
 def _with_style(curves: Sequence[StepCurve], drawn: Drawn) -> Iterator[tuple[StepCurve, dict[str, Any]]]:
     styles = dict(drawn)
     return ((curve, styles[curve.series]) for curve in curves if curve.series in styles)
-
-
-def _draw_curve(
-    axes: Axes,
-    points: Sequence[StepPoint],
-    values: Sequence[float],
-    ends: Sequence[tuple[float, float] | None],
-    style: dict[str, Any],
-) -> None:
-    """ends: what is shaded around each point."""
-    axes.plot([point.step for point in points], values, markersize=3, linewidth=1, **style)
-    for has_ends, run in groupby(zip(points, ends, strict=True), key=lambda pair: pair[1] is not None):
-        shaded = {point.step: own for point, own in run if own}
-        if len(shaded) > 1:
-            draw_band(axes, shaded, style)
-        elif has_ends:  # a point on its own has no area
-            ((step, own),) = shaded.items()
-            look = {"color": style["color"], "alpha": 0.25, "linewidth": 4, "solid_capstyle": "butt"}
-            axes.plot((step, step), own, **look)

@@ -1,9 +1,10 @@
 """What figures share: rows with names, intervals, text beside the axes, captions and legends."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import ceil
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from math import ceil, inf
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,13 +14,38 @@ from matplotlib.ticker import MaxNLocator
 from opo_eval.records import Interval, MetricRow, MetricTable, Unit
 from opo_eval.report.figures.style import POINTS, SMALL, WIDTH, NothingToDraw, drawable, evenly
 from opo_eval.report.names import labels
+from opo_eval.report.token_metrics import (
+    ENTROPY,
+    ESTIMATES,
+    KL,
+    LOG_PERPLEXITY,
+    OWN_TEMPERATURE,
+    REVERSE_KL,
+    TokenMetric,
+    token_metric,
+)
+from opo_eval.report.token_statistics import scored_alike
 from opo_eval.report.values import VALUE_UNITS, interval_label, scaled
 from opo_eval.report.views import SELF_BLEU, BenchmarkView, rows_of
+from opo_eval.wording import some_of
 
 _LINE, _LINE_HEIGHT = 66, 0.115
 """Of a caption: characters that fit into the width of a figure, and inches a line takes."""
 _TITLE_LINE = 0.15
 _LABEL_LIMIT = 24
+Style = Mapping[str, Any]
+"""Colour, line style and marker."""
+_TOKEN_QUANTITIES = {
+    ENTROPY: "entropy",
+    KL: "KL to the reference",
+    REVERSE_KL: "reverse KL",
+    LOG_PERPLEXITY: "log perplexity",
+    **{name: name.removeprefix("kl_") for name in ESTIMATES},
+}
+_SMALLEST = {Unit.LOG_RATIO: -inf}
+_LARGEST = {Unit.SHARE: 100.0, Unit.PERCENT: 100.0}
+"""As they are shown."""
+_UNNAMED: dict[str, Any] = {"linestyle": "", "marker": "o", "color": "0.5", "markersize": 2.5}
 
 
 def new_figure(view: BenchmarkView, height: float, *more: str) -> Figure:
@@ -87,7 +113,9 @@ def draw_interval(axes: Axes, row: MetricRow, place: float, **style: Any) -> Non
         axes.plot(shown_bounds(row), (place, place), **(look | style))
 
 
-def draw_band(axes: Axes, ends: Mapping[int, tuple[float, float]], style: Mapping[str, Any]) -> None:
+def draw_band(
+    axes: Axes, ends: Mapping[int, tuple[float, float]] | Mapping[float, tuple[float, float]], style: Style
+) -> None:
     """Shade between the ends, by place; bands that overlap are told apart by their edges."""
     if not ends:
         return
@@ -95,6 +123,60 @@ def draw_band(axes: Axes, ends: Mapping[int, tuple[float, float]], style: Mappin
     axes.fill_between(list(ends), lows, highs, color=style["color"], alpha=0.12, linewidth=0)
     for edge in (lows, highs):
         axes.plot(list(ends), edge, linewidth=0.4, color=style["color"], linestyle=style["linestyle"])
+
+
+def draw_curve(
+    axes: Axes,
+    places: Sequence[float],
+    values: Sequence[float],
+    ends: Sequence[tuple[float, float] | None],
+    style: Style,
+) -> None:
+    """A line through the values with what is around them shaded, as far as they have it."""
+    axes.plot(places, values, markersize=3, linewidth=1, **style)
+    for has_ends, run in groupby(zip(places, ends, strict=True), key=lambda pair: pair[1] is not None):
+        shaded = {place: own for place, own in run if own}
+        if len(shaded) > 1:
+            draw_band(axes, shaded, style)
+        elif has_ends:  # a point on its own has no area
+            ((place, own),) = shaded.items()
+            look = {"color": style["color"], "alpha": 0.25, "linewidth": 4, "solid_capstyle": "butt"}
+            axes.plot((place, place), own, **look)
+
+
+def draw_cross(axes: Axes, x: MetricRow, y: MetricRow, style: Style, **look: Any) -> None:
+    """A point of two numbers, with both intervals; look: of the lines."""
+    place = scaled(x.value, x.unit), scaled(y.value, y.unit)
+    for ends in ((shown_bounds(x), place[1:] * 2), (place[:1] * 2, shown_bounds(y))):
+        axes.plot(*ends, **({"color": style["color"], "linewidth": 0.8} | look))
+    axes.plot(*place, **({"linestyle": "", "markersize": 4.5} | dict(style)))
+
+
+def draw_unnamed(axes: Axes, pairs: Iterable[tuple[MetricRow, MetricRow]]) -> None:
+    """Small circles at the two numbers of each, for those that the legend does not name."""
+    places = [(scaled(x.value, x.unit), scaled(y.value, y.unit)) for x, y in pairs]
+    if places:
+        axes.plot(*zip(*places, strict=True), markerfacecolor="white", **_UNNAMED)
+
+
+def unnamed(n: int) -> Iterator[str]:
+    """How many these are, where there are any."""
+    if n:
+        yield f"small circles: {n} more; all numbers are in the CSV files"
+
+
+def keep_possible(axes: Axes, which: Literal["x", "y"], unit: Unit, at_most: int = 6) -> None:
+    """Limits and ticks as data and margins have set them, but not beyond what the unit allows."""
+    low, high = getattr(axes, f"get_{which}lim")()
+    smallest, largest = _SMALLEST.get(unit, 0.0), _LARGEST.get(unit, inf)
+    room = 0.05 * (high - low)  # for markers at the ends
+    low, high = max(low, smallest - room), min(high, largest + room)
+    ticks = [
+        t
+        for t in round_ticks(at_most).tick_values(low, high)
+        if max(low, smallest) <= t <= min(high, largest)
+    ]
+    axes.set(**{f"{which}lim": (low, high), f"{which}ticks": ticks})
 
 
 def from_zero(axes: Axes, rows: Iterable[MetricRow]) -> None:
@@ -121,7 +203,14 @@ def metric_axis_label(row: MetricRow) -> str:
 
 def metric_label(metric: str) -> str:
     """The metric as papers write it."""
+    if token := token_metric(metric):
+        return _token_label(token)
     return "Self-BLEU" if metric == SELF_BLEU else metric.replace("rep_", "Rep-")
+
+
+def _token_label(token: TokenMetric) -> str:
+    words = " ".join((_TOKEN_QUANTITIES[token.quantity], *filter(None, [token.part.replace("_", " ")])))
+    return words if token.temperature == OWN_TEMPERATURE else f"{words} at temperature {token.temperature}"
 
 
 def drawn_tables(tables: Sequence[MetricTable], at_most: int) -> tuple[Sequence[MetricTable], list[str]]:
@@ -143,6 +232,15 @@ def drawn_of(n_drawn: int, n_all: int, noun: str = "checkpoints") -> Iterator[st
     """That not everything is drawn, where that is so."""
     if n_drawn < n_all:
         yield f"{n_drawn} of {n_all} {noun}; all numbers are in the CSV files"
+
+
+def scored_lines(view: BenchmarkView, drawn: Collection[str]) -> Iterator[str]:
+    """Which checkpoints lack what is drawn, and whether those that have it (`drawn`) are scored alike."""
+    lacking = [view.checkpoints[t.checkpoint] for t in view.tables if t.checkpoint not in drawn]
+    if lacking:
+        yield f"without these numbers, so not drawn: {some_of(lacking)}"
+    if not scored_alike([table for table in view.tables if table.checkpoint in drawn]):
+        yield "not scored alike, so not comparable: see the report's notes"
 
 
 def caption(lines: Iterable[str]) -> str:
