@@ -14,7 +14,16 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from opo_eval.errors import InputError, UsageError
-from opo_eval.scoring import OutputHead, last_hidden, output_head, tiles, token_stats, token_stats_at
+from opo_eval.scoring import (
+    OutputHead,
+    exact,
+    fused,
+    last_hidden,
+    output_head,
+    tiles,
+    token_stats,
+    token_stats_at,
+)
 from opo_eval.tiny import checkpoint_path
 
 FIELDS = ("logprob", "entropy", "ref_logprob", "ref_entropy", "kl", "reverse_kl")
@@ -392,6 +401,36 @@ def test_tiles_change_no_result(vocabulary: int, tile: int, block: int, set_tile
         np.testing.assert_allclose(
             getattr(stats_of(x, y, targets, 0.7), name), getattr(whole, name), rtol=1e-14, err_msg=name
         )
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_targets_may_be_integers_of_any_width(dtype: torch.dtype, set_tile: SetTile) -> None:
+    set_tile(16)
+    hidden, weight, targets = some(23, 6), some(40, 6, seed=1), some_targets(23, 40)
+    narrow = token_stats(hidden, weight, targets.to(dtype))
+    assert torch.equal(narrow.logprob, token_stats(hidden, weight, targets).logprob)
+
+
+def test_the_fused_kernel_does_all_of_it_where_it_is_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a stand-in: which tokens it gets, and how what it gives is put together."""
+    got: list[tuple[int, int]] = []
+
+    def statistics(sides: Any, targets: Tensor, temperatures: Any) -> list[dict[str, Tensor]]:
+        got.append((len(targets), len(sides)))
+        assert all(head.weight.dtype == torch.bfloat16 for _, head in sides)
+        return exact._in_a_tile(sides, targets, temperatures)
+
+    hidden, weight, targets = some(23, 6).bfloat16(), some(40, 6, seed=1).bfloat16(), some_targets(23, 40)
+    reference = {"ref_hidden": some(23, 6, seed=2).bfloat16(), "ref_head": weight}
+    expected = token_stats_at(hidden, weight, targets, **reference, temperatures=[0.6, 1.0])
+    assert not got
+    monkeypatch.setattr(fused, "is_usable", lambda sides: len(sides[0][0]) == 1)
+    monkeypatch.setattr(fused, "statistics", statistics)
+    monkeypatch.setattr(fused, "MOST_TOKENS", 10)
+    found = token_stats_at(hidden, weight, targets, **reference, temperatures=[0.6, 1.0])
+    assert got == [(10, 2), (10, 2), (3, 2)]
+    for one, other in zip(found, expected, strict=True):
+        assert all(torch.equal(getattr(one, name), getattr(other, name)) for name in one.__slots__)
 
 
 def test_several_temperatures_are_what_each_gives_alone_from_one_set_of_logits(set_tile: SetTile) -> None:
