@@ -188,8 +188,8 @@ class TrainConfig:
     """Share of the GPU's memory that vllm may take beside the model that learns."""
     rollout_batch: int = 256
     """Responses that hf draws together."""
-    kl_every: int = 1
-    """Steps between measurements of KL to the starting policy; 0: never."""
+    kl_every: int = 2
+    """Steps between measurements of KL to the starting policy, each a forward pass of it; 0: never."""
     save_every: int = 20
     """Steps between checkpoints."""
     state_every: int | None = None
