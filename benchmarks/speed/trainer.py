@@ -33,7 +33,10 @@ WARM_UP = 2
 PEER_BATCHES = (256, 64, 32)
 """Responses that the peer puts through the model together; the fastest of these is compared."""
 PEER, LIKE, FULL = "TRL", "opo_eval", "opo_eval, all measured"
-OURS: dict[str, dict[str, Any]] = {LIKE: {"reward": f"{__file__}:box_reward", "kl_every": 0}, FULL: {"kl_every": 1}}
+OURS: dict[str, dict[str, Any]] = {
+    LIKE: {"reward": f"{__file__}:box_reward", "kl_every": 0},
+    FULL: {"kl_every": 1},
+}
 """Contestants of ours, with what each has otherwise than by default."""
 PHASES = ("rollout", "reward", "reference", "update")
 
