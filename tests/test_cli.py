@@ -84,6 +84,7 @@ def test_the_users_own_verifier(here: Path) -> None:
     assert all(g.grader.startswith("own:opo_eval_verifier_mine.always:") for g in grades)
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_eval_of_real_checkpoints_continues_and_grows(
     here: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +130,7 @@ def test_eval_tells_early_from_late(here: Path, capsys: pytest.CaptureFixture[st
     assert figures == {f"{name}_tiny-arith.{suffix}" for name in drawn for suffix in ("png", "svg")}
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_a_training_run_is_swept_against_its_start(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two real models as steps 9 and 10 of a training run that says it began from the first of them."""
     early, late = (checkpoint_path(name) for name in ("early", "late"))

@@ -8,6 +8,7 @@ import pytest
 
 from opo_eval.cli import run
 
+pytestmark = pytest.mark.usefixtures("one_figure")
 N_PROBLEMS, N_SAMPLES = 12, 4
 SOLVED = {"good_1": 4, "good_2": 3, "bad_1": 1, "bad_2": 0}
 """Of four samples a problem, by checkpoint."""

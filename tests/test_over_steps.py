@@ -15,6 +15,8 @@ from opo_eval.measure import MeasureOptions
 from opo_eval.over_steps import ALL_STEPS, LastMean, StepCurve
 from opo_eval.records import Checkpoint, Comparison, Finish, Verdict
 from opo_eval.report import write_report
+from opo_eval.report.figures import FIGURES
+from opo_eval.report.over_steps import FIGURES as OVER_STEPS
 from opo_eval.store import RunDir, RunWriter
 
 N_PROBLEMS, N = 12, 4
@@ -276,7 +278,11 @@ def test_two_runs_of_one_method_and_seed_are_followed_but_make_no_arm(
 # --- the report -------------------------------------------------------------------------------------
 
 
-def test_the_report_shows_them_and_is_the_same_when_rebuilt(compared: ComparedRuns, tmp_path: Path) -> None:
+def test_the_report_shows_them_and_is_the_same_when_rebuilt(
+    compared: ComparedRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in FIGURES.keys() - set(OVER_STEPS):
+        monkeypatch.delitem(FIGURES, other)
     for name in ("first", "second"):
         write_report(compared, tmp_path / name, name="sweep")
     first, second = (
@@ -300,6 +306,7 @@ def test_the_report_shows_them_and_is_the_same_when_rebuilt(compared: ComparedRu
     assert "over_steps" in json.loads(first[Path("metrics.json")])
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     hostile = "a|b<script>$x$"
     runs = sweep(tmp_path, STEPS[:2], hostile)
@@ -308,6 +315,7 @@ def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     assert "| a\\|b&lt;script&gt;\\$x\\$ | 9 | " in text and "<script>" not in text
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_a_report_without_training_runs_says_nothing_of_steps(runs: list[RunDir], tmp_path: Path) -> None:
     write_report(compare_runs(runs[:2]), tmp_path / "out", name="x")
     text = (tmp_path / "out" / "report.md").read_text()

@@ -2,8 +2,7 @@
 
 import csv
 import re
-import subprocess
-import sys
+import runpy
 from collections import Counter
 from pathlib import Path
 
@@ -12,13 +11,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_two_rl_checkpoints_come_out_as_published_and_as_committed(tmp_path: Path, data_dir: Path) -> None:
-    script = ROOT / "benchmarks/studies/rg_llama3b.py"
-    command = [sys.executable, str(script), "--data", str(data_dir), "--strict-only"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.usefixtures("one_figure")
+def test_two_rl_checkpoints_come_out_as_published_and_as_committed(
+    tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(ROOT / "benchmarks/studies/rg_llama3b.py"))["Study"](data_dir, strict_only=True)()
+    said = capsys.readouterr().out
     for figures in ("0.0240 (published 0.0240)", "0.0267 (published 0.0267)", "9/30 (", "7/30 ("):
-        assert f"by the authors' scores: {figures}" in done.stdout
+        assert f"by the authors' scores: {figures}" in said
     report = tmp_path / "reports/rg_llama3b"
     found = (report / "disagreements.csv").read_text()
     assert found == (ROOT / "reports/rg_llama3b/disagreements.csv").read_text()

@@ -1,6 +1,7 @@
 """The trainer with vLLM as the engine of its rollouts."""
 
 import importlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,18 +32,23 @@ def _no_engine_is_left() -> Iterator[None]:
 
 
 def vllm_config(out: Path, **settings: Any) -> Any:
-    return tiny_config(out, rollout_engine="vllm", **settings)
-
-
-def test_every_rollout_is_drawn_with_the_weights_of_its_step_also_when_continued(tmp_path: Path) -> None:
     """Steps so long that yesterday's weights would show in the gap between engine and policy."""
-    for n_steps in (2, 3):
-        train(vllm_config(tmp_path / "run", steps=n_steps, learning_rate=1e-2), quiet=True)
-    steps = read_steps(tmp_path / "run")
-    assert [step.step for step in steps] == [1, 2, 3]
+    return tiny_config(out, rollout_engine="vllm", learning_rate=1e-2, save_every=1, **settings)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps; on a CPU each rollout begins with the start of an engine."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    train(vllm_config(out, steps=2), quiet=True)
+    return out
+
+
+def test_every_rollout_is_drawn_with_the_weights_of_its_step(trained: Path) -> None:
+    steps = read_steps(trained)
     assert all(abs(step.kl_rollout_k3) < 1e-7 for step in steps)
     assert max(step.kl_start or 0.0 for step in steps[1:]) > 1e-3  # the weights did change meanwhile
-    assert not (tmp_path / "run" / ".rollout").exists()
+    assert not (trained / ".rollout").exists()
 
 
 def test_a_stale_engine_would_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,13 +60,14 @@ def test_a_stale_engine_would_show(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             load(self)
 
     monkeypatch.setattr(VLLMRollouts, "_load", once)
-    steps = train(vllm_config(tmp_path / "run", steps=2, learning_rate=1e-2), quiet=True).steps
+    steps = train(vllm_config(tmp_path / "run", steps=2), quiet=True).steps
     assert len(calls) == 3 and steps[1].kl_rollout_k3 > 1e-4
 
 
-def test_the_policys_log_probabilities_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_policys_log_probabilities_are_its_own(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An engine whose log-probabilities are all wrong changes the gap that is logged and no weight."""
-    train(vllm_config(tmp_path / "right", steps=1), quiet=True)
     generate = VLLMRollouts.generate
 
     def wrong(self: VLLMRollouts, requests: Any) -> Any:
@@ -68,10 +75,17 @@ def test_the_policys_log_probabilities_are_its_own(tmp_path: Path, monkeypatch: 
             yield replace(generation, logprobs=tuple(lp - 1.0 for lp in generation.logprobs or ()))
 
     monkeypatch.setattr(VLLMRollouts, "generate", wrong)
-    steps = train(vllm_config(tmp_path / "wrong", steps=1), quiet=True).steps
+    steps = train(vllm_config(tmp_path, steps=1), quiet=True).steps
     assert all(step.kl_rollout_k3 > 0.3 for step in steps)
-    right, wrong_ = ((tmp_path / name / "step_000001" / "model.safetensors") for name in ("right", "wrong"))
+    right, wrong_ = (out / "step_000001" / "model.safetensors" for out in (trained, tmp_path))
     assert right.read_bytes() == wrong_.read_bytes()
+
+
+def test_a_run_goes_on_with_it(trained: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(trained, tmp_path / "run")
+    (third,) = train(vllm_config(out, steps=3), quiet=True).steps
+    assert third.step == 3 and abs(third.kl_rollout_k3) < 1e-7
+    assert [step.step for step in read_steps(out)] == [1, 2, 3]
 
 
 def test_without_vllm_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

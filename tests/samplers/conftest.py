@@ -1,4 +1,4 @@
-"""A vLLM server that answers for the shipped tiny checkpoint, started once."""
+"""Of the shipped tiny checkpoint, once: a vLLM server that answers for it, and what the engine hf draws."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from opo_eval.tiny import checkpoint_path
@@ -18,6 +19,18 @@ from opo_eval.tiny import checkpoint_path
 START_S = 300
 CHAT = "{% for m in messages %}{{ m.content }}{% if m.role == 'user' %}={% endif %}{% endfor %}"
 """What the server makes of a conversation: the same that the template `tiny` makes of a problem."""
+
+
+@pytest.fixture(scope="session")
+def hf_pass_rates() -> np.ndarray:
+    """Share of 16 responses of the engine hf that are correct, problem by problem; others shall agree."""
+    from samplers.engines import HELD_OUT, pass_rates  # torch, which other tests below do not need
+
+    from opo_eval.samplers import plan_requests
+    from opo_eval.samplers.hf import HFSampler
+
+    late = HFSampler(str(checkpoint_path("late")), template="tiny", max_tokens=64, batch_size=1024)
+    return pass_rates(late.generate(plan_requests(HELD_OUT, 16, 0)))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from opo_eval.cli import run
 from opo_eval.records import Sample
+from opo_eval.samplers.vllm_engine import close_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "reports/kills"
@@ -29,25 +32,41 @@ kills = _study()
 Moment = kills.Moment
 N = 8
 COMMAND = partial(kills.sample_command, N, ("--engine", "vllm"))
+START_S = 10.0
+"""What a whole run is said to take: after a tenth of it no launch has begun to sample."""
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What an uninterrupted launch draws, in a process of its own, and how long it takes."""
-    return kills.uninterrupted(COMMAND, tmp_path_factory.mktemp("whole"))
+@pytest.fixture
+def let_through(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A launch that nobody kills runs in this process, which has imported vLLM already."""
+
+    def run_here(command: Any, out: Path) -> float:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "log").touch()
+        assert run(command(out)[3:]) == 0  # without `python -m opo_eval`
+        return START_S
+
+    monkeypatch.setattr(kills, "finish", run_here)
+    monkeypatch.setattr(kills, "_LOOK_EVERY_S", 0.01)
+    yield
+    close_engine()
 
 
 # --- launches that are killed -----------------------------------------------------------------------
 
 
-def test_killed_twice_and_continued_it_is_the_uninterrupted_run(whole: Any, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("let_through")
+def test_killed_twice_and_continued_it_is_the_uninterrupted_run(tmp_path: Path) -> None:
+    whole = kills.uninterrupted(COMMAND, tmp_path / "whole")
     when = iter([Moment(0.1, "time"), Moment(0.4, "file")])
-    done = kills.trial("vllm", COMMAND, tmp_path, whole, when, 2)
+    done = kills.trial("vllm", COMMAND, tmp_path / "killed", whole, when, 2)
     assert done.is_sound and done.samples == len(whole.samples) == 64 * N
     assert [kill.phase for kill in done.kills] == [kills.STARTING, kills.SAMPLING]
     assert [kill.before for kill in done.kills[1:]] == [kill.after for kill in done.kills[:-1]]
-    texts = {(sample.problem_id, sample.index): sample.text for sample in kills.samples_in(tmp_path)}
-    assert texts == {key: sample.text for key, sample in whole.samples.items()}
+    found = {
+        (sample.problem_id, sample.index): sample.text for sample in kills.samples_in(tmp_path / "killed")
+    }
+    assert found == {key: sample.text for key, sample in whole.samples.items()}
 
 
 # --- what the study would notice --------------------------------------------------------------------

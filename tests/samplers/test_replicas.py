@@ -1,10 +1,12 @@
 """Copies of an engine in processes of their own."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 import pytest
 from samplers.engines import HELD_OUT, by_key, token_ids
+from samplers.fake_server import FakeServer, Received, answer
 
 from opo_eval.errors import EngineError, UsageError
 from opo_eval.samplers import make_sampler, plan_requests
@@ -17,32 +19,50 @@ REQUESTS = plan_requests(HELD_OUT[:8], 3, 0)
 
 
 @pytest.fixture
-def two() -> Iterator[Replicas]:
-    replicas = make_sampler("hf", LATE, data_parallel=2, **OPTIONS)
+def address() -> Iterator[str]:
+    """Of a server that answers what the first problem asks, and all else when it is too late.
+
+    A replica that only asks a server is there at once.
+    """
+    with FakeServer(lambda request: replace(answer(request), hold=lambda: not is_first(request))) as server:
+        yield server.url
+
+
+def is_first(request: Received) -> bool:
+    return request.body["messages"][-1]["content"] == HELD_OUT[0].prompt
+
+
+def asking(address: str, **options: str) -> Replicas:
+    settings = {"endpoints": [address], "template": "plain", "api": "chat", **options}
+    replicas = make_sampler("server", "a-model", data_parallel=2, **settings)
     assert isinstance(replicas, Replicas)
-    yield replicas
-    replicas.close()
+    return replicas
 
 
-def test_two_replicas_draw_what_one_engine_draws_until_one_dies(two: Replicas) -> None:
-    one = make_sampler("hf", LATE, **OPTIONS)
+def test_two_replicas_draw_what_one_engine_draws() -> None:
+    one, two = (make_sampler("hf", LATE, data_parallel=n, **OPTIONS) for n in (1, 2))
+    assert isinstance(two, Replicas)
     assert token_ids(by_key(two.generate(REQUESTS))) == token_ids(by_key(one.generate(REQUESTS)))
     assert (two.settings, two.prompting, two.n_devices) == (one.settings, one.prompting, 2)
     assert two.prompt_ids(HELD_OUT[0]) == one.prompt_ids(HELD_OUT[0])
     assert two.prompt_text(HELD_OUT[0]) == one.prompt_text(HELD_OUT[0])
     assert two.room(HELD_OUT[0]) == one.room(HELD_OUT[0]) == 32
-    _one_that_dies_is_named_and_takes_the_others_with_it(two)
+    two.close()
 
 
-def _one_that_dies_is_named_and_takes_the_others_with_it(two: Replicas) -> None:
+def test_a_replica_that_dies_is_named_and_takes_the_others_with_it(address: str) -> None:
+    two = asking(address)
     processes = list(two._processes)
+    generations = two.generate(REQUESTS)
+    next(generations)
     processes[1].kill()
     with pytest.raises(EngineError, match=r"replica 2 of 2 ended with exit status -9; what was sampled"):
-        list(two.generate(REQUESTS))
+        list(generations)
     assert not any(process.is_alive() for process in processes)
 
 
-def test_whoever_stops_listening_ends_the_work(two: Replicas) -> None:
+def test_whoever_stops_listening_ends_the_work(address: str) -> None:
+    two = asking(address)
     processes = list(two._processes)
     generations = two.generate(REQUESTS)
     assert len(list(islice(generations, 2))) == 2
@@ -50,9 +70,9 @@ def test_whoever_stops_listening_ends_the_work(two: Replicas) -> None:
     assert not any(process.is_alive() for process in processes)
 
 
-def test_a_replicas_own_refusal_is_told() -> None:
-    with pytest.raises(EngineError, match="there is no checkpoint directory"):
-        make_sampler("hf", "/nowhere/at/all", data_parallel=2, **OPTIONS)
+def test_a_replicas_own_refusal_is_told(address: str) -> None:
+    with pytest.raises(UsageError, match="does not serve other: it serves tiny"):
+        asking(address, model="other")
     with pytest.raises(UsageError, match="data_parallel cannot be 0"):
         make_sampler("hf", LATE, data_parallel=0, **OPTIONS)
 

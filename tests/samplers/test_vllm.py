@@ -1,4 +1,8 @@
-"""vLLM's own engine, on the CPU: what it draws, and what it shares with the other engines."""
+"""vLLM's own engine, on the CPU: what it draws, and what it shares with the other engines.
+
+An engine takes seconds to start, and another folder, log-probabilities or an adapter take another engine:
+tests that can share one stand beside each other.
+"""
 
 import copy
 import gc
@@ -16,11 +20,13 @@ from safetensors.torch import save_file
 from samplers.engines import (
     HELD_OUT,
     NEAR_TIE,
+    Drawn,
     assert_pass_rates_agree,
     by_key,
     copied,
     first_difference,
     gap_of_the_two_best,
+    pass_rates,
     token_ids,
 )
 
@@ -57,10 +63,16 @@ def sampler(checkpoint: str = LATE, **options: Any) -> VLLMSampler:
     return VLLMSampler(checkpoint, **{"template": "tiny", "max_tokens": 64, **options})
 
 
+@pytest.fixture(scope="module")
+def whole() -> Drawn:
+    """What `late` draws, 4 responses of 8 problems."""
+    return by_key(sampler().generate(plan_requests(HELD_OUT[:8], 4, 0)))
+
+
 # --- what is drawn ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("checkpoint", [LATE, EARLY])
+@pytest.mark.parametrize("checkpoint", [EARLY, LATE])
 def test_greedy_is_hfs_token_for_token(checkpoint: str) -> None:
     requests = plan_requests(HELD_OUT, 1, 0)
     hf = HFSampler(checkpoint, template="tiny", max_tokens=64, temperature=0.0)
@@ -74,45 +86,16 @@ def test_greedy_is_hfs_token_for_token(checkpoint: str) -> None:
             assert gap_of_the_two_best(hf._model, prompt, (own.token_ids or ())[:place]) < NEAR_TIE
 
 
-def test_pass_rates_are_hfs() -> None:
-    requests = plan_requests(HELD_OUT, 16, 0)
-    hf = HFSampler(LATE, template="tiny", max_tokens=64, batch_size=1024)
-    assert_pass_rates_agree(hf.generate(requests), sampler().generate(requests))
+def test_pass_rates_are_hfs(hf_pass_rates: np.ndarray) -> None:
+    drawn = sampler().generate(plan_requests(HELD_OUT, 16, 0))
+    assert_pass_rates_agree(hf_pass_rates, pass_rates(drawn))
 
 
-def test_64_samples_repeat_no_more_than_their_probabilities_say() -> None:
-    requests = plan_requests(HELD_OUT[:12], 64, 0)
-    assert len({request.seed for request in requests}) == 12 * 64
-    drawn = by_key(sampler(logprobs=True).generate(requests))
-    excess = [repeated_less_expected(problem.id, drawn) for problem in HELD_OUT[:12]]
-    assert np.mean(excess) < 4 * np.std(excess, ddof=1) / np.sqrt(len(excess))
-
-
-def repeated_less_expected(problem_id: str, drawn: Any) -> float:
-    """Share of equal pairs among a problem's 64, less the mean exact probability of a response."""
-    own = [drawn[problem_id, index] for index in range(64)]
-    repeated = np.mean([a.token_ids == b.token_ids for a, b in combinations(own, 2)])
-    return float(repeated - np.mean([np.exp(sum(g.logprobs)) for g in own]))
-
-
-def test_log_probabilities_are_those_of_the_distribution_drawn_from() -> None:
-    requests = plan_requests(HELD_OUT[:4], 2, 0)
-    drawn = list(sampler(logprobs=True, temperature=0.7).generate(requests))
-    hf = HFSampler(LATE, template="tiny", max_tokens=64, temperature=0.7)
-    for generation in drawn:
-        prompt, response = hf.prompt_ids(generation.request.problem), list(generation.token_ids or ())
-        with torch.no_grad():
-            logits = hf._model(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1]
-        exact = torch.log_softmax(logits.double() / 0.7, -1)[range(len(response)), response]
-        np.testing.assert_allclose(generation.logprobs, exact, atol=1e-4)
-
-
-def test_a_response_depends_on_its_seed_alone() -> None:
-    requests = plan_requests(HELD_OUT[:8], 4, 0)
-    whole = token_ids(by_key(sampler().generate(requests)))
-    assert token_ids(by_key(sampler().generate(requests[::-1][:9]))).items() <= whole.items()
+def test_a_response_depends_on_its_seed_alone(whole: Drawn) -> None:
+    requests, ids = plan_requests(HELD_OUT[:8], 4, 0), token_ids(whole)
+    assert token_ids(by_key(sampler().generate(requests[::-1][:9]))).items() <= ids.items()
     other = token_ids(by_key(sampler().generate(plan_requests(HELD_OUT[:8], 4, 1))))
-    assert sum(other[key] == ids for key, ids in whole.items()) < len(whole) / 2
+    assert sum(other[key] == own for key, own in ids.items()) < len(ids) / 2
 
 
 def test_how_it_ended_and_the_end_token_are_kept() -> None:
@@ -121,47 +104,6 @@ def test_how_it_ended_and_the_end_token_are_kept() -> None:
     assert ended and all(g.token_ids and g.token_ids[-1] in end for g in ended)
     cut = list(sampler(max_tokens=3).generate(plan_requests(HELD_OUT[:2], 2, 0)))
     assert {(g.finish, g.n_tokens, len(g.token_ids or ())) for g in cut} == {(Finish.LENGTH, 3, 3)}
-
-
-def test_a_checkpoints_own_generation_settings_change_nothing(tmp_path: Path) -> None:
-    penalties = {"repetition_penalty": 3.0, "temperature": 0.1, "top_k": 1, "do_sample": True}
-    other = copied(Path(LATE), tmp_path / "penalised", generation_config=penalties)
-    requests = plan_requests(HELD_OUT[:4], 2, 0)
-    expected = token_ids(by_key(sampler().generate(requests)))
-    assert token_ids(by_key(sampler(str(other)).generate(requests))) == expected
-
-
-# --- prompts ----------------------------------------------------------------------------------------
-
-
-def test_the_chat_template_is_applied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    template = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}="
-    changes = {"bos_token": "␀", "chat_template": template}
-    chat = copied(Path(LATE), tmp_path / "chat", tokenizer_config=changes)
-    seen = record_prompts(monkeypatch)
-    engine = sampler(str(chat), response_prefix="1", max_tokens=4)
-    list(engine.generate(plan_requests(HELD_OUT[:3], 2, 0)))
-    bos = engine._prompter.tokenizer.bos_token_id
-    assert len(seen) == 6 and all(ids.count(bos) == 1 and ids[0] == bos for ids in seen)
-    assert sorted(map(tuple, seen)) == sorted(
-        tuple(engine.prompt_ids(problem)) for problem in HELD_OUT[:3] for _ in range(2)
-    )
-    assert engine.prompting.chat_template_sha256 and engine.prompting.response_prefix == "1"
-    assert engine.prompt_text(HELD_OUT[0]).endswith("=1")
-
-
-def record_prompts(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """What vLLM says that it read, output by output."""
-    seen: list[list[int]] = []
-    finished = vllm_engine.Engine.finished
-
-    def recording(engine: Any) -> list[Any]:
-        outputs = finished(engine)
-        seen.extend(list(output.prompt_token_ids) for output in outputs)
-        return outputs
-
-    monkeypatch.setattr(vllm_engine.Engine, "finished", recording)
-    return seen
 
 
 # --- the engine -------------------------------------------------------------------------------------
@@ -177,7 +119,7 @@ def test_whoever_stops_listening_leaves_nothing_in_the_engine() -> None:
 
 
 def test_an_engine_that_dies_loses_what_was_in_flight_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Drawn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finished, steps = vllm_engine.Engine.finished, iter(range(1000))
 
@@ -196,7 +138,6 @@ def test_an_engine_that_dies_loses_what_was_in_flight_only(
     kept = {(s.problem_id, s.index): s for s in opened(run).samples()}
     assert 0 < len(kept) < 32
     sample_into(run, sampler())
-    whole = by_key(sampler().generate(plan_requests(HELD_OUT[:8], 4, 0)))
     found = {(s.problem_id, s.index): s.token_ids for s in opened(run).samples()}
     assert found == token_ids(whole)
 
@@ -219,6 +160,23 @@ def test_another_engine_or_setting_is_refused_by_name(tmp_path: Path) -> None:
         sample_into(tmp_path, HFSampler(LATE, template="tiny", max_tokens=64), n=1)
     with pytest.raises(StoreError, match=r"sampling.engine_args.block_size was None, now '64'"):
         sample_into(tmp_path, sampler(engine_args=("block_size=64",)), n=1)
+
+
+def test_a_run_that_lacks_nothing_starts_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample_into(tmp_path / "run", sampler(), n=1)
+    monkeypatch.setattr(vllm_engine, "_running", None)
+    monkeypatch.setattr(vllm_engine, "Engine", None)
+    sample_into(tmp_path / "run", sampler(), n=1)
+    with pytest.raises(TypeError):
+        sample_into(tmp_path / "other", sampler(), n=1)
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_engine_that_took_other_weights_only_in_part_is_not_trusted() -> None:
+    """This build does: what it packed when it was loaded stays, the rest changes."""
+    running = sampler(LATE)._engine
+    assert vllm_engine._takes_weights(running, replace(running.spec, checkpoint=EARLY)) is False
+    vllm_engine.close_engine()  # nobody knows what its weights are now
 
 
 @pytest.mark.parametrize(
@@ -244,16 +202,6 @@ def test_values_of_engine_arguments_are_json_where_they_can_be() -> None:
     }
 
 
-def test_a_run_that_lacks_nothing_starts_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sample_into(tmp_path / "run", sampler(), n=1)
-    vllm_engine.close_engine()
-    monkeypatch.setattr(vllm_engine, "Engine", None)
-    sample_into(tmp_path / "run", sampler(), n=1)
-    with pytest.raises(TypeError):
-        sample_into(tmp_path / "other", sampler(), n=1)
-    assert not (tmp_path / "other").exists()
-
-
 def test_what_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
     broken = copied(Path(LATE), tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"torn")
@@ -261,13 +209,6 @@ def test_what_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
         sampler(str(broken)).start()
     with pytest.raises(EngineError, match="is not a LoRA adapter"):
         sampler(adapter=str(tmp_path)).start()
-
-
-def test_an_engine_that_took_other_weights_only_in_part_is_not_trusted() -> None:
-    """This build does: what it packed when it was loaded stays, the rest changes."""
-    running = sampler(LATE)._engine
-    assert vllm_engine._takes_weights(running, replace(running.spec, checkpoint=EARLY)) is False
-    vllm_engine.close_engine()  # nobody knows what its weights are now
 
 
 def test_an_engine_that_took_them_all_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,6 +268,76 @@ def test_an_option_of_another_engine_is_refused() -> None:
         make_sampler("vllm", LATE, template="tiny", batch_size=4)
 
 
+# --- log-probabilities ------------------------------------------------------------------------------
+
+
+def test_64_samples_repeat_no_more_than_their_probabilities_say() -> None:
+    requests = plan_requests(HELD_OUT[:12], 64, 0)
+    assert len({request.seed for request in requests}) == 12 * 64
+    drawn = by_key(sampler(logprobs=True).generate(requests))
+    excess = [repeated_less_expected(problem.id, drawn) for problem in HELD_OUT[:12]]
+    assert np.mean(excess) < 4 * np.std(excess, ddof=1) / np.sqrt(len(excess))
+
+
+def repeated_less_expected(problem_id: str, drawn: Any) -> float:
+    """Share of equal pairs among a problem's 64, less the mean exact probability of a response."""
+    own = [drawn[problem_id, index] for index in range(64)]
+    repeated = np.mean([a.token_ids == b.token_ids for a, b in combinations(own, 2)])
+    return float(repeated - np.mean([np.exp(sum(g.logprobs)) for g in own]))
+
+
+def test_log_probabilities_are_those_of_the_distribution_drawn_from() -> None:
+    requests = plan_requests(HELD_OUT[:4], 2, 0)
+    drawn = list(sampler(logprobs=True, temperature=0.7).generate(requests))
+    hf = HFSampler(LATE, template="tiny", max_tokens=64, temperature=0.7)
+    for generation in drawn:
+        prompt, response = hf.prompt_ids(generation.request.problem), list(generation.token_ids or ())
+        with torch.no_grad():
+            logits = hf._model(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1]
+        exact = torch.log_softmax(logits.double() / 0.7, -1)[range(len(response)), response]
+        np.testing.assert_allclose(generation.logprobs, exact, atol=1e-4)
+
+
+# --- a checkpoint's own files -----------------------------------------------------------------------
+
+
+def test_a_checkpoints_own_generation_settings_change_nothing(whole: Drawn, tmp_path: Path) -> None:
+    penalties = {"repetition_penalty": 3.0, "temperature": 0.1, "top_k": 1, "do_sample": True}
+    other = copied(Path(LATE), tmp_path / "penalised", generation_config=penalties)
+    drawn = token_ids(by_key(sampler(str(other)).generate(plan_requests(HELD_OUT[:4], 2, 0))))
+    assert len(drawn) == 8 and drawn.items() <= token_ids(whole).items()
+
+
+def test_the_chat_template_is_applied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}="
+    changes = {"bos_token": "␀", "chat_template": template}
+    chat = copied(Path(LATE), tmp_path / "chat", tokenizer_config=changes)
+    seen = record_prompts(monkeypatch)
+    engine = sampler(str(chat), response_prefix="1", max_tokens=4)
+    list(engine.generate(plan_requests(HELD_OUT[:3], 2, 0)))
+    bos = engine._prompter.tokenizer.bos_token_id
+    assert len(seen) == 6 and all(ids.count(bos) == 1 and ids[0] == bos for ids in seen)
+    assert sorted(map(tuple, seen)) == sorted(
+        tuple(engine.prompt_ids(problem)) for problem in HELD_OUT[:3] for _ in range(2)
+    )
+    assert engine.prompting.chat_template_sha256 and engine.prompting.response_prefix == "1"
+    assert engine.prompt_text(HELD_OUT[0]).endswith("=1")
+
+
+def record_prompts(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """What vLLM says that it read, output by output."""
+    seen: list[list[int]] = []
+    finished = vllm_engine.Engine.finished
+
+    def recording(engine: Any) -> list[Any]:
+        outputs = finished(engine)
+        seen.extend(list(output.prompt_token_ids) for output in outputs)
+        return outputs
+
+    monkeypatch.setattr(vllm_engine.Engine, "finished", recording)
+    return seen
+
+
 # --- adapters ---------------------------------------------------------------------------------------
 
 
@@ -335,9 +346,11 @@ def test_an_adapter_draws_what_the_merged_model_draws(tmp_path: Path) -> None:
     requests = plan_requests(HELD_OUT[:24], 1, 0)
     adapted = sampler(adapter=str(adapter), temperature=0.0)
     found = token_ids(by_key(adapted.generate(requests)))
-    hf = HFSampler(str(merged), template="tiny", max_tokens=64, temperature=0.0)
-    assert found == token_ids(by_key(hf.generate(requests)))
-    assert found != token_ids(by_key(sampler(temperature=0.0).generate(requests)))
+    with_it, without = (
+        HFSampler(path, template="tiny", max_tokens=64, temperature=0.0) for path in (str(merged), LATE)
+    )
+    assert found == token_ids(by_key(with_it.generate(requests)))
+    assert found != token_ids(by_key(without.generate(requests)))
     assert adapted.settings.adapter_sha256 and sampler().settings.adapter_sha256 is None
 
 
