@@ -1,4 +1,4 @@
-"""Tables 1 to 4 of arXiv 2505.23585v2 as data, and the counts and variances that stand behind the cells.
+"""The counts and variances that stand behind the cells of Tables 1 and 2 of arXiv 2505.23585v2.
 
 A cell of Table 1 or 2 is a mean over units, one unit being a problem under one checkpoint. A unit has n
 samples, w of them wrong, and its unbiased pass@k is 1 - v_k(w) with v_k(w) = C(w, k) / C(n, k)
@@ -22,15 +22,9 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, OptimizeResult, linprog, milp
 
 from opo_eval.errors import InputError
+from opo_eval.report.published import CHECKPOINTS, PASS_AT_K, PROBLEMS, SAMPLES, TRAINED_CHECKPOINTS
 from opo_eval.stats import holm
 
-SOURCE = "arXiv 2505.23585v2"
-PROBLEMS = {"MATH-500": 500, "AIME 2024": 30, "AIME 2025": 30}
-SAMPLES = {"MATH-500": 8, "AIME 2024": 16, "AIME 2025": 16}
-"""Responses a problem and checkpoint (section 4.1)."""
-_CHECKPOINTS = {"SFT": 1}
-"""A trained arm is the mean of the last five checkpoints of its one run. That SFT is one checkpoint is
-inferred: the paper does not say so, the counts agree."""
 PAIRS = (
     (1, "Off-Policy", "On-Policy"),
     (2, "GRPO", "OPO"),
@@ -44,51 +38,6 @@ Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 Z_POWER = Z + NormalDist().inv_cdf(POWER)
 
 Floats = NDArray[np.float64]
-
-_TABLE_1 = {
-    "MATH-500": {
-        "Off-Policy": "92.97 95.60 97.14 98.20",
-        "On-Policy": "93.90 96.21 97.43 98.16",
-    },
-    "AIME 2024": {
-        "Off-Policy": "53.50 65.62 73.92 78.07 80.00",
-        "On-Policy": "55.42 66.60 74.37 78.81 81.33",
-    },
-    "AIME 2025": {
-        "Off-Policy": "36.21 44.05 51.60 59.02 66.67",
-        "On-Policy": "38.37 46.58 53.65 58.54 62.66",
-    },
-}
-_TABLE_2 = {
-    "MATH-500": {
-        "SFT": "94.80 96.61 97.63 98.40",
-        "GRPO": "95.10 96.64 97.51 98.16",
-        "OPO": "95.26 97.00 97.91 98.52",
-    },
-    "AIME 2024": {
-        "SFT": "66.04 75.72 80.13 81.65 83.33",
-        "GRPO": "67.96 75.54 79.62 81.67 83.33",
-        "OPO": "68.50 76.10 80.06 82.12 84.00",
-    },
-    "AIME 2025": {
-        "SFT": "46.88 57.39 68.13 76.89 83.33",
-        "GRPO": "50.21 61.45 70.96 77.64 81.33",
-        "OPO": "50.00 60.88 70.37 78.02 85.33",
-    },
-}
-PASS_AT_K = {1: _TABLE_1, 2: _TABLE_2}
-"""Table → benchmark → method → pass@1, 2, 4, ... in percent, as printed."""
-DIVERSITY = {
-    3: {
-        "Off-Policy": {"Rep-5": "18.11 25.71 27.27", "Self-BLEU": "74.45 69.60 69.99"},
-        "On-Policy": {"Rep-5": "15.56 19.75 20.74", "Self-BLEU": "61.80 62.54 63.76"},
-    },
-    4: {
-        "GRPO": {"Rep-5": "14.82 22.62 22.71", "Self-BLEU": "66.70 64.53 63.89"},
-        "OPO": {"Rep-5": "14.70 22.08 21.84", "Self-BLEU": "66.76 64.01 63.20"},
-    },
-}
-"""Table → method → metric → the three benchmarks in the order of `PROBLEMS`, in percent; lower is better."""
 
 
 class Range(NamedTuple):
@@ -161,7 +110,7 @@ def rows(table: int) -> list[Row]:
             benchmark=benchmark,
             method=method,
             printed=tuple(cells.split()),
-            checkpoints=_CHECKPOINTS.get(method, 5),
+            checkpoints=CHECKPOINTS.get(method, TRAINED_CHECKPOINTS),
         )
         for benchmark, methods in PASS_AT_K[table].items()
         for method, cells in methods.items()

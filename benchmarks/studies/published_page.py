@@ -7,10 +7,7 @@ from math import sqrt
 from statistics import median
 
 from paper_numbers import (
-    DIVERSITY,
     PAIRS,
-    PROBLEMS,
-    SOURCE,
     Z_POWER,
     Contrast,
     Finding,
@@ -32,6 +29,7 @@ from paper_numbers import (
 
 from opo_eval.report.grid import grid_of
 from opo_eval.report.markdown import table as markdown_table
+from opo_eval.report.published import DIVERSITY, PROBLEMS, SOURCE
 
 CORRELATIONS = (0.0, 0.9, 0.99)
 _SEED_SD = 1.0

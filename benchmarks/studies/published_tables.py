@@ -24,7 +24,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from paper_numbers import (
     PAIRS,
-    PROBLEMS,
     Contrast,
     Finding,
     Range,
@@ -41,6 +40,7 @@ from paper_numbers import (
 from published_page import CORRELATIONS, readme
 
 from opo_eval.report.figures import figure_bytes, figure_style
+from opo_eval.report.published import PROBLEMS
 from opo_eval.tabular import read_rows
 
 REPORT = Path("reports/published_tables")

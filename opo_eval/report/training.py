@@ -10,18 +10,16 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from opo_eval.records import Interval
 from opo_eval.report.data import csv_table
 from opo_eval.report.figures.parts import interval_lines, legend_below, round_ticks, short_names
 from opo_eval.report.figures.style import CURVES, WIDTH, NothingToDraw, drawable, figure_style
-from opo_eval.report.training_data import QUANTITIES, Curve, Path, Point
+from opo_eval.report.training_data import QUANTITIES, Curve, Path
+from opo_eval.report.training_panels import draw_curve, draw_path, intervals_of
 
-_SHARES = ("groups_equal",)
 _PANEL = 1.15
 """Height of a panel, in inches."""
 _CURVE_COLUMNS = ("arm", "quantity", "step", "mean", "low", "high", "level", "n_seeds", "block")
 _POINT_COLUMNS = ("arm", "run", "step", "kl", "pass@1")
-Style = dict[str, Any]
 
 
 # --- over steps -------------------------------------------------------------------------------------
@@ -42,23 +40,12 @@ def over_steps(title: str, curves: Sequence[Curve], quantities: Sequence[str]) -
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     for axes, quantity in zip(panels, shown, strict=True):
         for curve in (curve for curve in curves if curve.quantity == quantity):
-            _draw_curve(axes, curve, styles[curve.arm])
+            draw_curve(axes, curve, styles[curve.arm])
         _finish_panel(axes, quantity)
     panels[-1].set_xlabel("training step (rollouts)")
     handles = [panels[0].plot([], [], markersize=3, linewidth=1, **styles[arm])[0] for arm in arms]
     legend_below(figure, short_names(arms, 48), _said_of(curves), handles=handles, handlelength=4)
     return figure
-
-
-def _draw_curve(axes: Axes, curve: Curve, style: Style) -> None:
-    scale = 100 if curve.quantity in _SHARES else 1
-    means = [scale * mean for mean in curve.means]
-    every = max(len(means) // 5, 1)
-    axes.plot(curve.steps, means, markersize=2.5, linewidth=1, markevery=(every // 2, every), **style)
-    known = [(step, i) for step, i in zip(curve.steps, curve.intervals, strict=True) if i]
-    if known:
-        steps, lows, highs = zip(*((step, scale * i.low, scale * i.high) for step, i in known), strict=True)
-        axes.fill_between(steps, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def _finish_panel(axes: Axes, quantity: str) -> None:
@@ -77,12 +64,8 @@ def _said_of(curves: Sequence[Curve]) -> Iterator[str]:
         yield f"one training seed an arm: these are runs, not methods; {each} on its own"
         return
     yield f"lines: mean over {' or '.join(map(str, seeds))} training seeds"
-    yield from interval_lines("bands", _intervals(curves))
+    yield from interval_lines("bands", intervals_of(curves))
     yield f"{each} on its own (Student's t), not the whole curve at once"
-
-
-def _intervals(curves: Sequence[Curve]) -> Iterator[Interval]:
-    return (interval for curve in curves for interval in curve.intervals if interval)
 
 
 def curves_csv(curves: Sequence[Curve]) -> bytes:
@@ -116,7 +99,7 @@ def kl_against_accuracy(title: str, paths: Sequence[Path]) -> Figure:
     figure = _new_figure(title, 2.2)
     axes = figure.add_subplot()
     for path, style in zip(drawn, CURVES, strict=False):
-        _draw_path(axes, path, style)
+        draw_path(axes, path, style)
     axes.set_xlabel(QUANTITIES["kl_start"])
     axes.set_ylabel("pass@1 (%)")
     axes.set_xlim(left=0)
@@ -124,20 +107,6 @@ def kl_against_accuracy(title: str, paths: Sequence[Path]) -> Figure:
     axes.yaxis.set_major_locator(round_ticks(6))
     legend_below(figure, short_names((path.arm for path in drawn), 48), _said_of_paths(drawn), handlelength=4)
     return figure
-
-
-def _draw_path(axes: Axes, path: Path, style: Style) -> None:
-    colour = style["color"]
-    if len(path.runs) > 1:
-        xs, ys = _places([point for run in path.runs for point in run])
-        look = {"marker": style["marker"], "markersize": 1.8, "alpha": 0.35, "markeredgewidth": 0}
-        axes.plot(xs, ys, linestyle="", color=colour, **look)
-    xs, ys = _places(path.means)
-    axes.plot(xs, ys, label=path.arm, markersize=3, linewidth=1, **style)
-
-
-def _places(points: Sequence[Point]) -> tuple[list[float], list[float]]:
-    return [point.kl for point in points], [100 * point.pass_at_1 for point in points]
 
 
 def _said_of_paths(paths: Sequence[Path]) -> Iterator[str]:
