@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional, arg
@@ -17,9 +17,10 @@ from opo_eval.errors import OpoEvalError, UsageError
 from opo_eval.rl.config import TrainConfig
 
 if TYPE_CHECKING:
-    from opo_eval.compare import CompareOptions
+    from opo_eval.compare import ComparedRuns, CompareOptions
     from opo_eval.measure import MeasureOptions
     from opo_eval.records import Problem
+    from opo_eval.report.paper.files import PaperChoice
     from opo_eval.store import RunDir
     from opo_eval.sweep import Sweep
 
@@ -182,6 +183,13 @@ class ComparingFlags:
     """Checkpoints of a training run that the mean over its last steps takes; 0: no such mean."""
     fail_if_worse: bool = False
     """Exit with status 3 where a checkpoint is worse than the baseline in a metric of the family."""
+    page_mb: int = 60
+    """Megabytes that report.html may have: responses that do not fit are left out of it. 0: no such page."""
+    style: Literal["plain", "paper"] = "plain"
+    """paper: the OPO paper's figures and tables from these runs as well, as PDF and LaTeX, in NAME/paper/."""
+    against: Annotated[tuple[str, ...], arg(metavar="paper [METHOD=CHECKPOINT ...]")] = ()
+    """The OPO paper's numbers beside these, with what is not comparable; METHOD (Off-Policy, On-Policy, SFT,
+    GRPO or OPO) where the records of a checkpoint do not say it."""
 
     def options(self) -> "CompareOptions":
         """As the comparing code takes them."""
@@ -191,6 +199,16 @@ class ComparingFlags:
         return CompareOptions(
             baseline=self.baseline, family=self.family or None, arms=arms or None, last=self.last
         )
+
+    def methods(self, runs: "Sequence[RunDir]") -> dict[str, str] | None:
+        """Checkpoint → the paper's method, as --against names them; None without it."""
+        if not self.against:
+            return None
+        from opo_eval.report.paper.against import methods_named, refuse_unknown
+
+        named = methods_named(self.against)
+        refuse_unknown(named, list(dict.fromkeys(run.manifest.settings.checkpoint.name for run in runs)))
+        return named
 
 
 Sampling = Annotated[SamplingFlags, arg(name="")]
@@ -576,6 +594,7 @@ class Demo:
         study = demo_study(self.out, self.reports / "demo")
         folder = run_study(study, workers=self.workers, quiet=self.quiet)
         _say(f"report: {folder / 'README.md'}; every metric of the last checkpoints: {folder / 'report.md'}")
+        _say(f"the answers side by side, in a browser: {folder / 'report.html'}")
 
 
 @dataclass(kw_only=True)
@@ -724,6 +743,7 @@ def _compare(runs: "Sequence[RunDir]", path: Path, verb: Compare | Eval) -> None
     from opo_eval.compare import compare_runs, refuse_worse
     from opo_eval.report import verdict_sentence, write_report
 
+    methods = verb.comparing.methods(runs)
     compared = compare_runs(
         runs,
         verb.measuring.options(verb.n),
@@ -731,13 +751,26 @@ def _compare(runs: "Sequence[RunDir]", path: Path, verb: Compare | Eval) -> None
         workers=verb.measuring.measure_workers,
         quiet=verb.quiet,
     )
-    write_report(compared, path, name=verb.name)
+    paper = _paper_choice(compared, verb.comparing, methods)
+    page_bytes = verb.comparing.page_mb * 10**6
+    write_report(compared, path, name=verb.name, paper=paper, page_bytes=page_bytes, quiet=verb.quiet)
     for note in compared.notes:
         _say(note)
     _say(verdict_sentence(compared))
-    _say(f"report: {path / 'report.md'}")
+    page = f"; with the answers, in a browser: {path / 'report.html'}" if page_bytes else ""
+    _say(f"report: {path / 'report.md'}{page}")
     if verb.comparing.fail_if_worse:
         refuse_worse(compared)
+
+
+def _paper_choice(
+    compared: "ComparedRuns", comparing: ComparingFlags, methods: dict[str, str] | None
+) -> "PaperChoice":
+    from opo_eval.report.paper.files import PaperChoice
+    from opo_eval.training_runs import paper_data
+
+    data = paper_data(compared) if comparing.style == "paper" else None
+    return PaperChoice(data=data, against=methods)
 
 
 def _runs(paths: Sequence[Path]) -> "list[RunDir]":

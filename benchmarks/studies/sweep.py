@@ -37,7 +37,7 @@ def evaluate() -> list[str]:
     return [
         "eval", *runs, "--reference", START, "--benchmark", "tiny-arith", "-n", "16", "--think", "none",
         "--max-tokens", "64", "--engine", "vllm", "--tokenize", "char",
-        "--out", str(RUNS / "evaluation"), "--reports", str(REPORTS), "--name", "sweep",
+        "--out", str(RUNS / "evaluation"), "--reports", str(REPORTS), "--name", "sweep", "--page-mb", "0",
     ]  # fmt: skip
 
 

@@ -50,7 +50,8 @@ _FILES = (
     "For programs: metrics.csv, differences.csv, arms.csv (where arms are compared), "
     "over_steps.csv and last_means.csv (where training runs are followed), per_problem.csv (the "
     "pair behind every metric), samples.csv (every sample's outcome), metrics.json (all of it). Shares are "
-    "from 0 to 1 there."
+    "from 0 to 1 there. With --against paper, against_paper.csv has the OPO paper's numbers beside these, "
+    "from 0 to 100; with --style paper, paper/README.md leads to figures and tables for a paper."
 )
 _OUTSIDE = "Outside the family, so unadjusted: one in 20 of these errs where there is no difference."
 _TEST = (
@@ -76,9 +77,13 @@ _ROUND = str.maketrans("[]", "()")  # a lone bracket would end the text of a lin
 
 
 def report_markdown(
-    name: str, compared: "ComparedRuns", views: Sequence[BenchmarkView], drawings: Sequence["Drawing"]
+    name: str,
+    compared: "ComparedRuns",
+    views: Sequence[BenchmarkView],
+    drawings: Sequence["Drawing"],
+    more: Sequence[str] = (),
 ) -> str:
-    """The whole report as GitHub-flavoured Markdown."""
+    """The whole report as GitHub-flavoured Markdown. more: blocks of further sections."""
     blocks = [paragraph(scope(compared, views[0].arms)), heading(1, one_line(name, 100))]
     blocks += [paragraph(_opening(views))]
     if warnings := truncation_warnings(views):
@@ -90,6 +95,7 @@ def report_markdown(
     blocks += _token_statistics(views, drawings)
     for view in views:
         blocks += _benchmark(view, [d for d in drawings if d.benchmark == view.benchmark])
+    blocks += more
     blocks += [heading(2, "Definitions and files"), _DEFINITIONS, _FILES]
     return "\n\n".join(blocks) + "\n"
 

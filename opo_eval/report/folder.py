@@ -19,10 +19,17 @@ from opo_eval.store import write_atomically
 MANIFEST_SCHEMA = "opo_eval.report_manifest/1"
 _MANIFEST = "manifest.json"
 _NOT_IN_EVERY_REPORT = {
-    "arms.csv", "audit.json", "definitions.md", "last_means.csv", "metrics.json", "near_duplicates.csv",
-    "over_steps.csv", "per_group.csv", "per_problem.csv", "phrases.csv", "samples.csv", "variance.csv",
-    "variance.json",
+    "against_paper.csv", "arms.csv", "audit.json", "definitions.md", "last_means.csv", "metrics.json",
+    "near_duplicates.csv", "over_steps.csv", "per_group.csv", "per_problem.csv", "phrases.csv", "samples.csv",
+    "variance.csv", "variance.json",
 }  # fmt: skip
+_DRAWN = {
+    "figures": (".png", ".svg"),
+    "paper": ("README.md",),
+    "paper/figures": (".pdf", ".svg", ".png", ".tex", ".csv"),
+    "paper/tables": (".tex", ".md", ".csv"),
+}
+"""Folder in a report → what the names of its files may end in."""
 
 
 def replace_report(path: Path, files: Mapping[str, bytes], made_of: Mapping[str, Any]) -> None:
@@ -55,7 +62,7 @@ def _earlier_files(path: Path) -> set[str]:
     if not (path / _MANIFEST).exists():
         return set()
     files = _read_manifest(path / _MANIFEST).get("files", {})
-    return {file for file in files if file in _NOT_IN_EVERY_REPORT or _is_figure(path, file)}
+    return {file for file in files if file in _NOT_IN_EVERY_REPORT or _is_drawn(path, file)}
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -71,6 +78,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _is_figure(path: Path, file: str) -> bool:
+def _is_drawn(path: Path, file: str) -> bool:
     # The list comes from a file that anybody may have edited: no file of another kind is ever removed.
-    return (path / file).parent == path / "figures" and file.endswith((".png", ".svg"))
+    suffixes = {folder: kinds for folder, kinds in _DRAWN.items() if (path / file).parent == path / folder}
+    return any(file.endswith(kinds) for kinds in suffixes.values())

@@ -66,7 +66,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def test_the_folder_holds_every_file_and_no_leftover(report: Path) -> None:
     figures = [f"figures/{name}_sums.{s}" for name in ("diversity", "pass_at_k") for s in ("png", "svg")]
     tables = ["differences.csv", "metrics.csv", "metrics.json", "per_problem.csv", "samples.csv"]
-    pages = ["definitions.md", "manifest.json", "report.md"]
+    pages = ["definitions.md", "manifest.json", "report.html", "report.md"]
     found = [name for name in _files(report) if not name.startswith("figures/")]
     assert sorted(found) == sorted([*tables, *pages])
     assert {name for name in _files(report) if name.startswith("figures/")} >= set(figures)
