@@ -757,8 +757,9 @@ def _compare(runs: "Sequence[RunDir]", path: Path, verb: Compare | Eval) -> None
     for note in compared.notes:
         _say(note)
     _say(verdict_sentence(compared))
-    page = f"; with the answers, in a browser: {path / 'report.html'}" if page_bytes else ""
-    _say(f"report: {path / 'report.md'}{page}")
+    _say(f"report: {path / 'report.md'}")
+    if page_bytes:
+        _say(f"with the answers, in a browser: {path / 'report.html'}")
     if verb.comparing.fail_if_worse:
         refuse_worse(compared)
 

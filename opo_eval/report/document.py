@@ -33,7 +33,7 @@ from opo_eval.report.tables import (
 from opo_eval.report.token_statistics import FIGURES as TOKEN_FIGURES
 from opo_eval.report.token_statistics import is_scored, token_grid, token_sentences
 from opo_eval.report.truncation import truncation_warnings
-from opo_eval.report.verdicts import PAIRS_AT_MOST, family_sentences, pairs_of, scope, verdict
+from opo_eval.report.verdicts import PAIRS_AT_MOST, family_sentences, overall, pairs_of, scope, verdict
 from opo_eval.report.views import BenchmarkView
 from opo_eval.wording import counted, some_of
 
@@ -120,6 +120,7 @@ def _scope(view: BenchmarkView) -> str:
 
 def _verdicts(compared: "ComparedRuns", views: Sequence[BenchmarkView]) -> Iterator[str]:
     yield heading(2, "What it comes to")
+    yield from map(paragraph, overall(views))
     said = [sentence for view in views for sentence in _arm_verdicts(view)]
     said += [sentence for view in views for sentence in _checkpoint_verdicts(view)]
     if said:

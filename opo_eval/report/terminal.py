@@ -11,7 +11,7 @@ from opo_eval.report.spending import time_sentence, tokens_sentence
 from opo_eval.report.token_statistics import is_scored, scored_sentence
 from opo_eval.report.truncation import truncation_warnings
 from opo_eval.report.values import VALUE_UNITS, interval_label, with_interval
-from opo_eval.report.verdicts import PAIRS_AT_MOST, family_sentences, pairs_of, scope, verdict
+from opo_eval.report.verdicts import family_sentences, overall, pairs_not_shown, pairs_shown, scope, verdict
 from opo_eval.report.views import BenchmarkView, benchmark_views, rows_of, shown_metrics
 from opo_eval.wording import counted
 
@@ -35,7 +35,8 @@ def verdict_sentence(compared: "ComparedRuns") -> str:
     views = benchmark_views(compared)
     verdicts = [sentence for view in views for sentence in _verdicts(view)]
     warnings = truncation_warnings(views)
-    said = [scope(compared, views[0].arms), *warnings, *verdicts, *family_sentences(compared)]
+    said = [scope(compared, views[0].arms), *warnings, *verdicts, *overall(views)]
+    said += family_sentences(compared)
     said += [tokens_sentence(views), *filter(None, [time_sentence(compared)])]
     return "\n".join(line for sentence in said for line in _wrapped(sentence))
 
@@ -73,12 +74,7 @@ def _wrapped(sentence: str) -> list[str]:
 
 
 def _verdicts(view: BenchmarkView) -> Iterator[str]:
-    arms, pairs = pairs_of(view.arm_comparisons), pairs_of(view.comparisons)
-    for rows in arms:
-        yield f"{view.label}, between arms: {verdict(rows, view.arms, view, brief=True)}"
-    for rows in pairs[:PAIRS_AT_MOST]:
-        yield f"{view.label}: {verdict(rows, view.checkpoints, view, brief=True)}"
-    if len(pairs) > PAIRS_AT_MOST:
-        yield f"{view.label}: {len(pairs) - PAIRS_AT_MOST} more checkpoints are in the report."
-    if not arms and not pairs:
-        yield f"{view.label}: there is nothing to compare."
+    for rows, names, between in pairs_shown(view):
+        yield f"{view.label}{between}: {verdict(rows, names, view, brief=True)}"
+    for rest in pairs_not_shown(view, "the report"):
+        yield f"{view.label}: {rest}"

@@ -66,6 +66,53 @@ def pairs_of(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
     return list(by_pair.values())
 
 
+def pairs_shown(view: BenchmarkView) -> Iterator[tuple[list[Comparison], Names, str]]:
+    """The comparisons of every pair that has sentences of its own, its names, and what to say before them."""
+    for rows in pairs_of(view.arm_comparisons):
+        yield rows, view.arms, ", between arms"
+    for rows in pairs_of(view.comparisons)[:PAIRS_AT_MOST]:
+        yield rows, view.checkpoints, ""
+
+
+def pairs_not_shown(view: BenchmarkView, where: str) -> Iterator[str]:
+    """The end of a sentence on the others, which are somewhere else, or on that there are none at all."""
+    n_more = len(pairs_of(view.comparisons)) - PAIRS_AT_MOST
+    if n_more > 0:
+        yield f"{n_more} more {'checkpoints are' if n_more > 1 else 'checkpoint is'} in {where}."
+    if not view.comparisons and not view.arm_comparisons:
+        yield "there is nothing to compare."
+
+
+def overall(views: Sequence[BenchmarkView]) -> list[str]:
+    """For each pair that was compared on several benchmarks, a sentence over all of them.
+
+    `B against A on pass@1: better on math500 (+1.2 ± 0.8 points); not distinguishable on aime24 (...).`
+    """
+    found: dict[tuple[str, str, str], list[tuple[str, Comparison]]] = defaultdict(list)
+    for view in views:
+        for rows, names, _ in pairs_shown(view):
+            row = main_row(rows, view)
+            found[names[row.b], names[row.a], row.metric].append((view.label, row))
+    return [_over_benchmarks(*pair, rows) for pair, rows in found.items() if len(rows) > 1]
+
+
+def _over_benchmarks(b: str, a: str, metric: str, rows: Sequence[tuple[str, Comparison]]) -> str:
+    by_word: dict[str, list[str]] = defaultdict(list)
+    for label, row in rows:
+        by_word[reading(row)].append(f"{label} ({_plus_minus(row)})")
+    said = "; ".join(f"{word} on {', '.join(where)}" for word, where in by_word.items())
+    levels = {f"{100 * row.interval.level:g}" for _, row in rows if row.interval}
+    half = f" ± is half of the {'/'.join(sorted(levels))} % interval." if levels else ""
+    return f"{b} against {a} on {metric}: {said}.{half}"
+
+
+def _plus_minus(row: Comparison) -> str:
+    delta = _number(row, row.delta, signed=True)
+    if row.interval is None:
+        return f"{delta} {_unit(row)}"
+    return f"{delta} ± {_number(row, (row.interval.high - row.interval.low) / 2, signed=False)} {_unit(row)}"
+
+
 def main_row(rows: Sequence[Comparison], view: BenchmarkView) -> Comparison:
     """What a verdict is about: pass@1, or the first metric of the family, or of all where it has none."""
     by_metric = {row.metric: row for row in rows if row.p_adjusted is not None}

@@ -85,10 +85,18 @@ def test_one_run_alone_and_many_runs() -> None:
     assert lines[-1] == "sums: 3 more checkpoints are in the report."
 
 
-def test_one_sentence_for_each_benchmark() -> None:
-    tables = [table(name, benchmark=b) for b in ("sums", "words") for name in ("early", "late")]
-    rows = [comparison("pass@1", (0.1, 0.05, 0.15), benchmark=b) for b in ("sums", "words")]
-    assert [line.split(":")[0] for line in _said(*rows, tables=tables)[1:-1]] == ["sums", "words"]
+def test_one_sentence_for_each_benchmark_and_one_over_all() -> None:
+    """The last with half the width of each interval, which need not be symmetric."""
+    bounds = {"sums": (0.012, 0.004, 0.02), "words": (0.01, -0.03, 0.04)}
+    tables = [table(name, benchmark=b) for b in bounds for name in ("early", "late")]
+    rows = [comparison("pass@1", own, benchmark=b) for b, own in bounds.items()]
+    *each, over_all = _said(*rows, tables=tables)[1:-1]
+    assert [line.split(":")[0] for line in each] == ["sums", "words"]
+    assert over_all == (
+        "late against early on pass@1: better on sums (+1.20 ± 0.80 points); not distinguishable on words "
+        "(+1.0 ± 3.5 points). ± is half of the 95 % interval."
+    )
+    assert not any("±" in line for line in _said(*rows[:1], tables=tables[:2]))
 
 
 def test_arms_come_before_checkpoints() -> None:

@@ -17,17 +17,17 @@ from opo_eval.report.page.tables import Cell, Table, main_tables, more_tables
 from opo_eval.report.truncation import truncation_warnings
 from opo_eval.report.values import reading
 from opo_eval.report.verdicts import (
-    PAIRS_AT_MOST,
     claim,
     family_sentences,
     main_row,
-    pairs_of,
+    overall,
+    pairs_not_shown,
+    pairs_shown,
     power,
     scope,
     verdict,
 )
 from opo_eval.report.views import ALL, BenchmarkView
-from opo_eval.wording import counted
 
 if TYPE_CHECKING:
     from opo_eval.compare import ComparedRuns
@@ -46,6 +46,7 @@ def report_json(
     """Everything of the page but the samples."""
     return {
         "scope": scope(compared, views[0].arms),
+        "overall": overall(views),
         "verdicts": [line for view in views for line in _verdicts(view)],
         "warnings": truncation_warnings(views),
         "family": list(family_sentences(compared)),
@@ -62,17 +63,11 @@ def report_json(
 
 
 def _verdicts(view: BenchmarkView) -> Iterator[dict[str, Any]]:
-    for rows in pairs_of(view.arm_comparisons):
-        yield _verdict(rows, view.arms, view, f"On {view.label}, between arms, ")
-    pairs = pairs_of(view.comparisons)
-    for rows in pairs[:PAIRS_AT_MOST]:
-        own = _verdict(rows, view.checkpoints, view, f"On {view.label}, ")
-        yield own | {"a": rows[0].a, "b": rows[0].b}
-    if len(pairs) > PAIRS_AT_MOST:
-        rest = counted(len(pairs) - PAIRS_AT_MOST, "more checkpoint")
-        yield _said(view, f"On {view.label}, {rest} are in the table of differences.")
-    if not pairs and not view.arm_comparisons:
-        yield _said(view, f"On {view.label} there is nothing to compare.")
+    for rows, names, between in pairs_shown(view):
+        own = _verdict(rows, names, view, f"On {view.label}{between}, ")
+        yield own if between else own | {"a": rows[0].a, "b": rows[0].b}
+    for rest in pairs_not_shown(view, "the table of differences"):
+        yield _said(view, f"On {view.label}, {rest}")
 
 
 def _verdict(

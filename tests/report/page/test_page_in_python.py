@@ -234,7 +234,7 @@ def test_ungraded_runs_have_samples_without_verdicts(tmp_path: Path) -> None:
         run = writer.run
     data = data_of(page_of(compare_runs([run], quiet=True)))
     assert set(data["benchmarks"][0]["runs"][0]["samples"]["verdict"]) == {-1}
-    assert data["report"]["verdicts"][0]["sentences"] == ["On sums there is nothing to compare."]
+    assert data["report"]["verdicts"][0]["sentences"] == ["On sums, there is nothing to compare."]
 
 
 def test_figures_show_their_own_file_where_they_have_one(found: Any) -> None:

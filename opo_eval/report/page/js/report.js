@@ -4,6 +4,7 @@ function drawReport() {
   const report = page.report;
   byId("report").append(
     el("p", { class: "scope" }, visible(report.scope)),
+    report.overall.map((sentence) => el("p", { class: "overall" }, visible(sentence))),
     el("section", { "aria-label": "Verdict" }, report.verdicts.map(verdictLine), report.warnings.map(warning)),
     el("p", { class: "family" }, report.family.map((sentence) => [...visible(sentence), " "])),
     detail("notes", "How to read the numbers", el("ul", {}, report.notes.map((note) => el("li", {}, visible(note))))),
