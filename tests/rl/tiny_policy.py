@@ -43,6 +43,7 @@ def tiny_config(out: Path, **settings: Any) -> TrainConfig:
         "max_tokens": 32,
         "learning_rate": 1e-3,
         "threads": 1,
+        "kl_every": 1,
         "workers": 1,
         "save_every": 2,
     }
