@@ -70,13 +70,14 @@ MAY_USE = {
     "per_token": LOWEST | {"store"},
     "score": (LOW - {"metrics", "stats"}) | {"samplers", "scoring", "lineage", "per_token"},
     "over_steps": LOW | {"differences", "lineage"},
+    "flips": LOWEST,
     "truncation": LOW | {"arms", "family"},
     "texts": LOWEST | {"tabular"},
     "findings": LOW | {"texts"},
     "audit": LOW | {"differences", "family", "findings", "texts"},
     "show": LOW | {"measure"},
     "report": (LOW - {"stats", "problems", "metrics"})
-    | {"arms", "measure", "compare", "family", "audit", "over_steps", "truncation", "variance"}
+    | {"arms", "measure", "compare", "family", "audit", "over_steps", "truncation", "variance", "flips"}
     | {"scorers", "per_token"},
     "training_runs": LOWEST | {"compare", "lineage", "report", "rl", "study", "wording"},
     "cli": {"*"},

@@ -22,8 +22,10 @@ from opo_eval.records import (
     SampleOutcomes,
     Verdict,
 )
+from opo_eval.report.figures.flips import flipped
 from opo_eval.report.figures.lengths import lengths
 from opo_eval.report.figures.solved import solved
+from opo_eval.report.figures.style import NothingToDraw
 from opo_eval.report.figures.truncation import cut_by_outcome, truncation
 
 # --- who solved what --------------------------------------------------------------------------------
@@ -96,6 +98,31 @@ def test_a_problem_that_a_checkpoint_was_not_asked_stays_white() -> None:
     cells = figure.axes[0].images[0].get_array()
     np.testing.assert_array_equal(np.ma.filled(cells, np.nan), [[50, 25, 100], [50, 75, np.nan]])
     assert "white: no samples" in caption(figure)
+
+
+# --- flips ------------------------------------------------------------------------------------------
+
+
+def test_flips_are_counted_against_the_baseline_beside_what_chance_flips() -> None:
+    early = _solving("early", [0.25, 0.5, 1.0, 0.0, 0.875])
+    late = _solving("late", [1.0, 0.75, 0.125, 0.5, 1.0])
+    figure = flipped(view(early, late))
+    (axes,) = figure.axes
+    lost, gained = axes.containers[0], axes.containers[1]
+    assert [bar.get_width() for bar in lost] == [-1] and [bar.get_width() for bar in gained] == [2]
+    assert row_names(axes) == ["late"] and texts(axes)[0] == "1 / 1"
+    assert figure.get_suptitle().splitlines()[1] == "solved by more than half, against early"
+    assert caption(figure)[0] == "5 problems that both have samples of"
+    ranges = [line.get_xdata() for line in axes.lines if line.get_marker() == "|"]
+    assert all(low >= 0 for low, _ in ranges[::2]) and all(low <= 0 for low, _ in ranges[1::2])
+
+
+def test_flips_are_of_shared_problems_only() -> None:
+    early, late = _solving("early", [0.0, 1.0]), _solving("late", [1.0, 1.0, 1.0])
+    assert caption(flipped(view(early, late)))[0] == "2 problems that both have samples of"
+    other = _solving("late", [1.0], problem_ids=("another",))
+    with pytest.raises(NothingToDraw, match="no graded checkpoint shares problems with the baseline"):
+        flipped(view(early, other))
 
 
 # --- lengths ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from opo_eval.report.figures.curves import pass_at_k
 from opo_eval.report.figures.differences import arm_differences, differences
 from opo_eval.report.figures.divergence import kl_against_accuracy
 from opo_eval.report.figures.diversity import diversity
+from opo_eval.report.figures.flips import flipped
 from opo_eval.report.figures.lengths import lengths
 from opo_eval.report.figures.over_steps import over_steps, over_steps_differences
 from opo_eval.report.figures.solved import solved
@@ -37,6 +38,7 @@ FIGURES: dict[str, Callable[[BenchmarkView], Figure]] = {
     "diversity": diversity,
     "diversity_and_accuracy": diversity_and_accuracy,
     "solved": solved,
+    "flips": flipped,
     "subsets": subsets,
     "lengths": lengths,
     "truncation": truncation,

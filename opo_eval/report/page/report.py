@@ -159,6 +159,7 @@ _BEHIND: dict[str, tuple[Callable[..., bytes], dict[str, str]]] = {
     "kl_against_accuracy": (metrics_csv, {"subset": ALL, "metric": r"pass@1|kl(_t.*)?"}),
     "entropy_along_response": (metrics_csv, {"subset": ALL, "metric": r"(entropy|kl)_tenth_.*"}),
     "solved": (per_problem_csv, {"metric": r"pass@1"}),
+    "flips": (per_problem_csv, {"metric": r"pass@1"}),
     "subsets": (metrics_csv, {"metric": r"pass@1"}),
 }
 """Figure → the file behind it, and patterns that the values of its columns have; else all metrics."""
