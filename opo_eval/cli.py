@@ -577,6 +577,59 @@ class Variance:
 
 
 @dataclass(kw_only=True)
+class Probe:
+    """Probe for contamination: does a checkpoint go on with problems that it is given the beginning of?"""
+
+    checkpoints: Checkpoints
+    benchmark: Benchmarks
+    """Built-in sets or files of your own."""
+    later: str | None = None
+    """One of the benchmarks, newer than the checkpoints: the others are compared with it."""
+    share: tuple[float, ...] = (0.4, 0.6, 0.8)
+    """Of the words of a problem that are given."""
+    name: str = "probe"
+    """Of the report."""
+    out: Path = Path("runs/probe")
+    """Continuations go to OUT/CHECKPOINT/BENCHMARK_firstSHARE."""
+    reports: Path = Path("reports")
+    problems_from: Path | None = None
+    """File or folder that a built-in benchmark is read from."""
+    engine: str = "auto"
+    """auto, hf or vllm."""
+    max_tokens: int = 512
+    """Of a continuation."""
+    device: str | None = None
+    """hf: default a GPU where there is one."""
+    quiet: bool = False
+
+    def __call__(self) -> None:
+        """Draw what is missing, greedily, compare with the rest of each problem and write the report."""
+        from opo_eval.lineage import checkpoints_of
+        from opo_eval.probe import Probe as Found
+        from opo_eval.probe import ProbeOptions, run_probe
+        from opo_eval.report.probe import probe_sentences, write_probe
+
+        folder = _report_folder(self.reports, self.name)
+        options = ProbeOptions(
+            checkpoints=checkpoints_of(_some(self.checkpoints, "checkpoint"), None),
+            problem_sets=[_load(name, self.problems_from) for name in _some(self.benchmark, "--benchmark")],
+            shares=_some(self.share, "--share"),
+            later=self.later,
+            out=self.out,
+            engine=self.engine,
+            settings={"max_tokens": self.max_tokens, "device": self.device},
+        )
+        for each in run_probe(options, quiet=self.quiet):
+            if isinstance(each, Found):
+                write_probe(each, folder, name=self.name)
+                for sentence in probe_sentences(each):
+                    _say(sentence)
+            else:
+                _say(each)
+        _say(f"report: {folder / 'report.md'}")
+
+
+@dataclass(kw_only=True)
 class Demo:
     """Train the shipped tiny model with loose GRPO, GRPO and OPO, and compare: reports/demo/."""
 
@@ -832,6 +885,7 @@ VERBS = {
     "eval": Eval,
     "train": Train,
     "variance": Variance,
+    "probe": Probe,
     "show": Show,
     "demo": Demo,
 }

@@ -71,13 +71,26 @@ MAY_USE = {
     "score": (LOW - {"metrics", "stats"}) | {"samplers", "scoring", "lineage", "per_token"},
     "over_steps": LOW | {"differences", "lineage"},
     "flips": LOWEST,
+    "probe": LOW | {"samplers", "sweep"},
     "truncation": LOW | {"arms", "family"},
     "texts": LOWEST | {"tabular"},
     "findings": LOW | {"texts"},
     "audit": LOW | {"differences", "family", "findings", "texts"},
     "show": LOW | {"measure"},
     "report": (LOW - {"stats", "problems", "metrics"})
-    | {"arms", "measure", "compare", "family", "audit", "over_steps", "truncation", "variance", "flips"}
+    | {
+        "arms",
+        "measure",
+        "compare",
+        "family",
+        "audit",
+        "over_steps",
+        "truncation",
+        "variance",
+        "flips",
+        "probe",
+        "probe",
+    }
     | {"scorers", "per_token"},
     "training_runs": LOWEST | {"compare", "lineage", "report", "rl", "study", "wording"},
     "cli": {"*"},
