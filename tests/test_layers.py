@@ -89,7 +89,6 @@ MAY_USE = {
         "variance",
         "flips",
         "probe",
-        "probe",
     }
     | {"scorers", "per_token"},
     "training_runs": LOWEST | {"compare", "lineage", "report", "rl", "study", "wording"},
