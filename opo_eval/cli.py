@@ -5,7 +5,7 @@ Everything heavy is imported inside the function that needs it, so that `--help`
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -252,40 +252,57 @@ class Sample:
 
 @dataclass(kw_only=True)
 class Import:
-    """Read generations made elsewhere (JSONL, CSV, Parquet) into run directories."""
+    """Read generations made elsewhere into run directories: other tools' logs, or any table of responses."""
 
     file: Positional[Path]
+    """A file, or the folder of a log of several files."""
+    format: str | None = None
+    """lm-eval (results or samples), inspect (.eval), lighteval (details), trl (completions), verl (dumps),
+    openai-batch, or table (JSONL, CSV, Parquet); default: what the file is for sure, else table."""
     map: tuple[str, ...] = ()
     """ROLE=COLUMN ...: response, gold, problem, id, checkpoint, benchmark, index, finish, n_tokens, score,
     method, train_seed, step, tags (several, by commas)."""
     out: Path = Path("runs")
     checkpoint: str | None = None
-    """Name, where no column has it."""
+    """Name, where the log does not give one."""
     benchmark: str | None = None
-    """Name, where no column has it."""
+    """Name, where the log does not give one."""
     problems: str | None = None
     """Problem set or file to join with, by id or by text."""
     problems_from: Path | None = None
     """File or folder that a built-in set is read from."""
+    template: str | None = None
+    """Name or text of the template that the log's prompts were made with, `{problem}` in it: taken off."""
+    requests: Path | None = None
+    """openai-batch: the file of requests that the log answers."""
+    correct_from: float | None = None
+    """Least score that counts as correct; default: the log's scores are 0 or 1."""
+    first: int | None = None
+    """Responses of each problem to take, from the first; default: all."""
     think: str = "tagged"
     """How a think section begins: tagged (in the response), prefilled (in the prompt) or none."""
 
     def __call__(self) -> None:
-        """Import and say what could not be joined."""
+        """Import and say what was left out."""
         from opo_eval.grading.grader import as_think
-        from opo_eval.importers import ImportPlan, import_table
+        from opo_eval.importers import ImportPlan, import_path
 
         plan = ImportPlan(
             path=self.file,
             out=self.out,
             think=as_think(self.think),
+            format=self.format,
             columns=_pairs("--map", self.map),
             checkpoint=self.checkpoint,
             benchmark=self.benchmark,
             problems=self.problems,
             source=None if self.problems_from is None else str(self.problems_from),
+            template=self.template,
+            requests=self.requests,
+            correct_from=self.correct_from,
+            first=self.first,
         )
-        for sentence in import_table(plan).sentences():
+        for sentence in import_path(plan).sentences():
             _say(sentence)
 
 
@@ -507,14 +524,26 @@ class Train:
     config: Annotated[Positional[Path | None], arg(metavar="CONFIG.toml")] = None
     """TOML file of the settings below, with underscores; flags override it."""
     training: Training = field(default_factory=TrainConfig)
+    export: Annotated[tuple[Literal["verl", "trl"], Path] | None, arg(metavar="{verl,trl} DIR")] = None
+    """Train nothing: write to DIR what the other trainer needs for the same run, and say what differs."""
     quiet: bool = False
 
     def __call__(self) -> None:
-        """Train to the last step."""
+        """Train to the last step, or write what another trainer needs for that."""
+        for sentence in self._exported() if self.export else self._trained():
+            _say(sentence)
+
+    def _trained(self) -> Iterable[str]:
         from opo_eval.rl.trainer import train
 
-        for sentence in train(self.training, quiet=self.quiet).sentences():
-            _say(sentence)
+        return train(self.training, quiet=self.quiet).sentences()
+
+    def _exported(self) -> Iterable[str]:
+        from opo_eval.exporters import export_training
+
+        assert self.export is not None
+        trainer, folder = self.export
+        return export_training(trainer, self.training, folder).sentences()
 
 
 @dataclass(kw_only=True)

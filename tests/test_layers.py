@@ -72,6 +72,8 @@ MAY_USE = {
     "over_steps": LOW | {"differences", "lineage"},
     "flips": LOWEST,
     "probe": LOW | {"samplers", "sweep"},
+    "rewards": LOWEST | {"wording", "grading", "rl"},
+    "exporters": LOWEST | {"wording", "rl", "samplers"},
     "truncation": LOW | {"arms", "family"},
     "texts": LOWEST | {"tabular"},
     "findings": LOW | {"texts"},
@@ -112,7 +114,7 @@ HEAVY = {
     "nltk": {"metrics"},
     "httpx2": {"samplers"},
     "huggingface_hub": {"problems"},
-    "pyarrow": {"tabular", "problems", "per_token"},
+    "pyarrow": {"tabular", "problems", "per_token", "exporters"},
     "pandas": {"tabular", "problems", "report"},
 }
 """Library → the parts that may import it."""

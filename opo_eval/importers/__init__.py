@@ -1,6 +1,7 @@
-"""Generations made elsewhere → run directories, one file per format."""
+"""Generations made elsewhere → run directories, one file per format; `FORMATS` lists them."""
 
-from opo_eval.importers.rows import ImportPlan
-from opo_eval.importers.table import Imported, import_table
+from opo_eval.importers.formats import FORMATS, import_path
+from opo_eval.importers.plan import ImportPlan
+from opo_eval.importers.write import Imported
 
-__all__ = ["ImportPlan", "Imported", "import_table"]
+__all__ = ["FORMATS", "ImportPlan", "Imported", "import_path"]

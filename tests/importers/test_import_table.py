@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from opo_eval.errors import InputError, OpoEvalError, StoreError, UsageError
-from opo_eval.importers import Imported, ImportPlan, import_table
+from opo_eval.importers import Imported, ImportPlan, import_path
 from opo_eval.records import Finish, Reason, Think, Verdict
 from opo_eval.store import RunDir, TornTailWarning
 
@@ -43,7 +43,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def do_import(path: Path, columns: dict[str, str] | None = None, **options: Any) -> Imported:
     out = path.parent / "runs"
-    return import_table(ImportPlan(path=path, out=out, think=Think.NONE, columns=columns or {}, **options))
+    return import_path(ImportPlan(path=path, out=out, think=Think.NONE, columns=columns or {}, **options))
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".csv", ".parquet"])
@@ -141,7 +141,7 @@ def test_real_generations_are_joined_with_their_problems(tmp_path: Path, data_di
         },
         problems=str(folder / "problems.jsonl"),
     )
-    done = import_table(plan)
+    done = import_path(plan)
     assert sorted(done.runs.values()) == [1500, 1500, 2000, 2000] and not done.unjoined
     assert len(RunDir(tmp_path / "step_800/aime2024").problems()) == 30
 
