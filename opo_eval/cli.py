@@ -659,6 +659,31 @@ class Probe:
 
 
 @dataclass(kw_only=True)
+class Export:
+    """Hand a report, or the curves of a training run, to other tools."""
+
+    source: Positional[Path]
+    """Folder of a report, or of a training run."""
+    to: tuple[str, ...]
+    """parquet (every table), tensorboard or wandb (curves over steps), model-card (a README.md with results);
+    several at once."""
+    out: Path | None = None
+    """Default: export/ in the source."""
+    checkpoint: str | None = None
+    """model-card: whose results; default: the only one that is no baseline."""
+
+    def __call__(self) -> None:
+        """Write what was asked for."""
+        from opo_eval.exporters.report import Export as Exported
+
+        out = self.out or self.source / "export"
+        for sentence in Exported(
+            source=self.source, targets=self.to, out=out, checkpoint=self.checkpoint
+        ).sentences():
+            _say(sentence)
+
+
+@dataclass(kw_only=True)
 class Demo:
     """Train the shipped tiny model with loose GRPO, GRPO and OPO, and compare: reports/demo/."""
 
@@ -915,6 +940,7 @@ VERBS = {
     "train": Train,
     "variance": Variance,
     "probe": Probe,
+    "export": Export,
     "show": Show,
     "demo": Demo,
 }

@@ -113,7 +113,7 @@ HEAVY = {
     "sacrebleu": {"metrics"},
     "nltk": {"metrics"},
     "httpx2": {"samplers"},
-    "huggingface_hub": {"problems"},
+    "huggingface_hub": {"problems", "exporters"},
     "pyarrow": {"tabular", "problems", "per_token", "exporters"},
     "pandas": {"tabular", "problems", "report"},
 }

@@ -33,7 +33,7 @@ from opo_eval.rl.run import TrainingRun
 from opo_eval.rl.setup import describe, make_grader, make_policy, make_sampler
 from opo_eval.rl.steps import checkpoint_name
 from opo_eval.rl.update import Sums, Update, split_groups
-from opo_eval.rl.writers import check_names, make_writers
+from opo_eval.rl.writers import check_names, make_writers, scalars
 from opo_eval.samplers import Sampler
 from opo_eval.wording import counted
 
@@ -173,7 +173,7 @@ class Trainer:
         # The line comes first: a state without its line could not be completed, a line too many is cut off.
         self.run.append(step)
         for writer in self.writers:
-            writer.write(step)
+            writer.add(step.step, scalars(step))
         self._save(number)
         return step
 

@@ -25,10 +25,10 @@ _PROJECT = "opo-eval"
 
 
 class Writer(Protocol):
-    """Shows training steps somewhere."""
+    """Shows numbers by step somewhere."""
 
-    def write(self, step: TrainingStep) -> None:
-        """Show one step; steps come in order."""
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Show the numbers of one step by name; steps come in order, each once."""
         ...
 
     def close(self) -> None:
@@ -86,12 +86,12 @@ class TensorBoardWriter:
         self._open, self._folder = SummaryWriter, str(out / "tensorboard")
         self._writer: SummaryWriter | None = None
 
-    def write(self, step: TrainingStep) -> None:
+    def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point to every curve; the first call takes back what lies from its step on."""
         if self._writer is None:
-            self._writer = self._open(self._folder, purge_step=step.step)
-        for name, value in scalars(step).items():
-            self._writer.add_scalar(name, value, step.step)
+            self._writer = self._open(self._folder, purge_step=step)
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
     def close(self) -> None:
@@ -114,14 +114,14 @@ class WandbWriter:
         self._state = _read_state(self._path)
         self._run = _start_wandb(out, self._state["id"], config)
 
-    def write(self, step: TrainingStep) -> None:
+    def add(self, step: int, values: Mapping[str, float]) -> None:
         """Log the step, unless it has been."""
-        if step.step <= self._state["step"]:
+        if step <= self._state["step"]:
             return
         # Noted first: killed in between, a run shows a step less, but never one twice.
-        self._state["step"] = step.step
+        self._state["step"] = step
         write_atomically(self._path, orjson.dumps(self._state))
-        self._run.log(scalars(step), step=step.step, commit=True)
+        self._run.log(dict(values), step=step, commit=True)
 
     def close(self) -> None:
         """End the run and wait until everything is where it belongs."""
@@ -130,7 +130,7 @@ class WandbWriter:
 
 def _read_state(path: Path) -> dict[str, Any]:
     if not path.exists():
-        return {"id": uuid4().hex, "step": 0}
+        return {"id": uuid4().hex, "step": -1}
     try:
         state = orjson.loads(path.read_bytes())
         return {"id": str(state["id"]), "step": int(state["step"])}

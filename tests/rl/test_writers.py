@@ -2,19 +2,18 @@
 
 import json
 import os
-import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rl.tracked import curves, history, wandb_records
 
 from opo_eval.errors import StoreError, UsageError
 from opo_eval.records import TrainingStep
-from opo_eval.rl.writers import make_writers, scalars
+from opo_eval.rl.writers import Writer, make_writers, scalars
 
 KNOWN = {
     "reward": 0.25,
@@ -39,6 +38,10 @@ KNOWN = {
     "truncated": 0.0,
 }
 UNKNOWN = {"kl_update_k3": None, "clip_fraction": None}
+
+
+def show(writer: Writer, step: TrainingStep) -> None:
+    writer.add(step.step, scalars(step))
 
 
 def training_step(step: int, **fields: Any) -> TrainingStep:
@@ -91,23 +94,14 @@ def test_nothing_is_loaded_that_was_not_chosen(tmp_path: Path) -> None:
 # --- TensorBoard ------------------------------------------------------------------------------------
 
 
-def curves(out: Path) -> dict[str, list[tuple[int, float]]]:
-    """Points of every curve as TensorBoard shows them."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    shown = EventAccumulator(str(out / "tensorboard"), size_guidance={"scalars": 0})
-    shown.Reload()
-    return {name: [(e.step, e.value) for e in shown.Scalars(name)] for name in shown.Tags()["scalars"]}
-
-
 def test_tensorboard_shows_every_step_once(tmp_path: Path) -> None:
     (writer,) = make_writers(["tensorboard", "tensorboard"], tmp_path, {})
     for step in (1, 2, 3, 4):
-        writer.write(training_step(step))
+        show(writer, training_step(step))
     # Not closed, as by a process that was killed after step 4 with its last state at step 2.
     (continued,) = make_writers(["tensorboard"], tmp_path, {})
     for step in (3, 4, 5):
-        continued.write(training_step(step, reward=0.5))
+        show(continued, training_step(step, reward=0.5))
     continued.close()
     shown = curves(tmp_path)
     assert shown.keys() == scalars(training_step(1)).keys()
@@ -119,8 +113,8 @@ def test_tensorboard_shows_every_step_once(tmp_path: Path) -> None:
 
 def test_a_tensorboard_value_that_was_once_unknown_is_no_point(tmp_path: Path) -> None:
     (writer,) = make_writers(["tensorboard"], tmp_path, {})
-    writer.write(training_step(1, length_correct=None))
-    writer.write(training_step(2))
+    show(writer, training_step(1, length_correct=None))
+    show(writer, training_step(2))
     writer.close()
     assert curves(tmp_path)["length_correct"] == [(2, 9.0)]
 
@@ -137,18 +131,18 @@ SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
 from opo_eval.records import Think, TrainingStep, from_dict
-from opo_eval.rl.writers import make_writers
+from opo_eval.rl.writers import make_writers, scalars
 out, steps, ends = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
 (writer,) = make_writers(["wandb"], out, {"seed": 3, "think": Think.NONE, "out": Path("a/b")})
 for step in steps:
-    writer.write(from_dict(TrainingStep, step))
+    row = from_dict(TrainingStep, step)
+    writer.add(row.step, scalars(row))
 if ends == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
 if ends == "broken off":
     raise SystemExit(1)
 writer.close()
 """
-BLOCK, HEADER = 2**15, 7
 
 
 def run_python(script: str, *arguments: str, check: bool = True, **environment: str) -> str:
@@ -168,39 +162,6 @@ def track(out: Path, steps: list[TrainingStep], ends: str = "closed") -> None:
     rows = json.dumps([asdict(step) for step in steps])
     offline = {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
     run_python(SCRIPT, str(out), rows, ends, check=ends == "closed", **offline)
-
-
-def wandb_records(path: Path) -> Iterator[Any]:
-    """Records of a W&B file: blocks of 32 KiB in LevelDB's log format after a header of seven bytes."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    data, at, record = path.read_bytes(), HEADER, b""
-    assert data[:4] == b":W&B"
-    while at + HEADER <= len(data):
-        if BLOCK - at % BLOCK < HEADER:
-            at += BLOCK - at % BLOCK
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, at)
-        record += data[at + HEADER : at + HEADER + length]
-        at += HEADER + length
-        if kind in (1, 4):  # whole, or the last part
-            yield Record.FromString(record)
-            record = b""
-
-
-def history(out: Path) -> list[list[tuple[str, dict[str, float]]]]:
-    """For each process that tracked, in order, the run's id and the values of every step."""
-    paths = sorted(out.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime_ns)
-    return [[(path.stem.removeprefix("run-"), _values(row)) for row in _rows(path)] for path in paths]
-
-
-def _rows(path: Path) -> Iterator[Any]:
-    return (r.history for r in wandb_records(path) if r.WhichOneof("record_type") == "history")
-
-
-def _values(row: Any) -> dict[str, float]:
-    names = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row.item}
-    return {name: value for name, value in names.items() if name not in ("_timestamp", "_runtime")}
 
 
 def test_wandb_has_every_step_once_though_some_were_taken_again(tmp_path: Path) -> None:
