@@ -70,5 +70,6 @@ def _range(chances: Sequence[float], level: float) -> tuple[int, int]:
         of_number = np.convolve(of_number, (1 - p, p))
     below = of_number.cumsum()
     tail = (1 - level) / 2
-    low, high = (int(np.searchsorted(below, q, side=s)) for q, s in ((tail, "right"), (1 - tail, "left")))
+    low = int(np.searchsorted(below, tail, side="right"))
+    high = int(np.searchsorted(below, 1 - tail, side="left"))
     return low, min(high, len(chances))
