@@ -55,7 +55,7 @@ class SamplingFlags:
     no_chat: bool = False
     """Leave out the tokenizer's chat template."""
     engine: str = "auto"
-    """auto, hf, vllm or server; auto takes vLLM where it works, else hf, and says why."""
+    """auto, hf, vllm, server or ray; auto takes vLLM where it works, else hf, and says why."""
     data_parallel: int | None = None
     """Copies of the engine that share the work, each in a process and on devices of its own."""
     dtype: str | None = None
@@ -91,6 +91,13 @@ class SamplingFlags:
     """server: seconds for one response; default 3,600."""
     retries: int | None = None
     """server: further attempts for one request; default 6."""
+    replicas: int | None = None
+    """ray: samplers that share the work, each on GPUs of its own; default: what the GPUs allow, else 1."""
+    replica_engine: str | None = None
+    """ray: engine of every replica, hf or vllm; default: vLLM where it works, else hf."""
+    ray_address: str | None = None
+    """ray: HOST:PORT of a cluster's head, or auto on one of its nodes; default: a Ray on this machine that
+    ends with the command."""
 
     def settings(self) -> dict[str, Any]:
         """As the engines take them; None is an engine's own default."""

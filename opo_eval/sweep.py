@@ -19,7 +19,12 @@ from opo_eval.wording import counted
 
 REASONING_TOKENS, ANSWER_TOKENS = 32_768, 2_048
 """Longest responses by default: of models that think before they answer, and of those that do not."""
-_OF_ONE_ENGINE = {"server": ("endpoints",), "hf": ("device", "batch_size", "batch_tokens")}
+_RAY = "ray"
+_OF_ONE_ENGINE = {
+    _RAY: ("replicas", "replica_engine", "ray_address"),
+    "server": ("endpoints",),
+    "hf": ("device", "batch_size", "batch_tokens"),
+}
 _CALIBRATION = {"requests": 64, "tokens": 128}
 
 
@@ -89,15 +94,23 @@ def engine_of(part: Part, sweep: Sweep) -> tuple[str, str]:
     """
     if sweep.engine != AUTO:
         return sweep.engine, ""
+    only = _only_engine(sweep.settings)
+    if only and only[0] == _RAY:  # which records what its replicas run, so that it goes on with any run
+        return only
     begun = begun_run(part.path)
     sampling = begun.manifest.settings.sampling if begun else None
     if sampling and sampling.engine in ENGINES:
         return sampling.engine, f"{part.path} was begun with it"
+    return only or choose_engine(str(part.checkpoint.path))
+
+
+def _only_engine(settings: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The engine that alone has an option which was given, and that option."""
     for engine, options in _OF_ONE_ENGINE.items():
         for name in options:
-            if sweep.settings.get(name) is not None:
+            if settings.get(name) is not None:
                 return engine, f"{name} was given, an option of this engine alone"
-    return choose_engine(str(part.checkpoint.path))
+    return None
 
 
 def longest(think: Think) -> int:

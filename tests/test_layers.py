@@ -113,6 +113,7 @@ HEAVY = {
     "sacrebleu": {"metrics"},
     "nltk": {"metrics"},
     "httpx2": {"samplers"},
+    "ray": {"samplers"},
     "huggingface_hub": {"problems", "exporters"},
     "pyarrow": {"tabular", "problems", "per_token", "exporters"},
     "pandas": {"tabular", "problems", "report"},

@@ -122,5 +122,14 @@ def test_auto_takes_the_engine_that_an_option_belongs_to(tmp_path: Path) -> None
     assert chosen(device="cpu")[0] == "hf" and chosen(endpoints=("http://127.0.0.1:1/v1",))[0] == "server"
 
 
+def test_replicas_go_on_with_a_run_that_another_engine_began(tmp_path: Path) -> None:
+    run(sweep(tmp_path, engine="hf"))
+    asked = sweep(tmp_path, engine="auto", replicas=2)
+    assert engine_of(next(parts(asked)), asked) == (
+        "ray",
+        "replicas was given, an option of this engine alone",
+    )
+
+
 def test_models_that_think_get_more_room() -> None:
     assert (longest(Think.TAGGED), longest(Think.PREFILLED), longest(Think.NONE)) == (32_768, 32_768, 2_048)

@@ -36,6 +36,9 @@ ENGINES: Mapping[str, EngineEntry] = {
     "server": EngineEntry(
         module="opo_eval.samplers.server", sampler="ServerSampler", options="ServerOptions", extra="server"
     ),
+    "ray": EngineEntry(
+        module="opo_eval.samplers.ray_engine", sampler="RaySampler", options="RayOptions", extra="ray"
+    ),
 }
 
 
@@ -51,6 +54,8 @@ def make_sampler(engine: str, checkpoint: str, **settings: Any) -> Sampler:
     check_range(data_parallel=n)
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}: choose one of {', '.join([AUTO, *ENGINES])}")
+    if engine == "ray" and n > 1:
+        raise UsageError("engine ray takes --replicas, not --data-parallel: give that instead")
     entry = ENGINES[engine]
     given = {name: value for name, value in settings.items() if value is not None}
     try:

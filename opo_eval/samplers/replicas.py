@@ -8,37 +8,27 @@ all samples of one to the same replica, which shares the prompt among them.
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from opo_eval.errors import EngineError, OpoEvalError
-from opo_eval.records import Problem, Prompting, SamplingSettings
 from opo_eval.samplers.base import Generation, Request, Sampler
+from opo_eval.samplers.remote import About, RemoteSampler
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _READY_S = 3_600.0
 """Loading hundreds of gigabytes from a network disk takes a while."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _About:
-    """What a replica says of itself when it is ready."""
-
-    prompting: Prompting
-    settings: SamplingSettings
-    device: str
-    n_devices: int
-
-
 class _Finished:
     """A replica has answered all that it was given."""
 
 
-class Replicas:
+class Replicas(RemoteSampler):
     """A sampler of `n` samplers alike.
 
     settings: as `make_sampler` takes them for `engine`. Each replica sees as many GPUs as its engine asks
@@ -60,42 +50,15 @@ class Replicas:
                 self._processes.append(process)
                 self._pipes.append(ours)
             said = [self._receive(pipe, _READY_S) for pipe in self._pipes]
-            self._about: _About = said[0]
+            self._about: About = said[0]
         except BaseException:
             self.close()
             raise
 
     @property
-    def prompting(self) -> Prompting:
-        """Template and chat template in use."""
-        return self._about.prompting
-
-    @property
-    def settings(self) -> SamplingSettings:
-        """All that decides what is drawn."""
-        return self._about.settings
-
-    @property
-    def device(self) -> str:
-        """What each replica runs on."""
-        return self._about.device
-
-    @property
     def n_devices(self) -> int:
         """Of all replicas."""
         return len(self._pipes) * self._about.n_devices
-
-    def prompt_text(self, problem: Problem) -> str:
-        """All that the model reads before it answers."""
-        return self._ask("prompt_text", problem)
-
-    def prompt_ids(self, problem: Problem) -> list[int]:
-        """Token ids of the whole prompt."""
-        return self._ask("prompt_ids", problem)
-
-    def room(self, problem: Problem) -> int:
-        """Tokens that a response to it may have."""
-        return self._ask("room", problem)
 
     def start(self) -> None:
         """Nothing: the replicas were ready when this was made."""
@@ -132,8 +95,8 @@ class Replicas:
             pipe.close()
         self._processes, self._pipes = [], []
 
-    def _ask(self, method: str, problem: Problem) -> Any:
-        self._pipes[0].send((method, problem))
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        self._pipes[0].send((method, *arguments))
         return self._receive(self._pipes[0])
 
     def _receive(self, pipe: Connection, timeout_s: float | None = None) -> Any:
@@ -188,11 +151,13 @@ def _serve(pipe: Connection, engine: str, checkpoint: str, settings: dict[str, A
     try:
         sampler = make_sampler(engine, checkpoint, **settings)
         pipe.send(
-            _About(
+            About(
                 prompting=sampler.prompting,
                 settings=sampler.settings,
                 device=sampler.device,
                 n_devices=sampler.n_devices,
+                host=socket.gethostname(),
+                pid=os.getpid(),
             )
         )
         while True:

@@ -1,0 +1,101 @@
+"""Races two replicas on a local Ray against one process, and two plain processes, on the very same requests.
+
+Every contestant is `opo-eval sample` with transformers on the CPU, and all have to draw the same responses.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import tyro
+from _tables import machine, markdown_table, write_report
+from sampling import BATCH, Contestant, Results, middle, ours, spread, taking_turns, write_problems
+
+ONE = "one process"
+"""What the others are compared with."""
+HF = ("--device", "cpu", "--batch-size", str(BATCH))
+TIMES = {"whole process": "wall_s", "sampling only": "loop_s"}
+HEADER = ("contestant", *TIMES, "tokens a second", "times as fast", "peak memory")
+
+
+def contestants(problems: Path, n: int, copies: int) -> Mapping[str, Contestant]:
+    """One process with a thread and with a thread a copy, and both ways to have copies."""
+    alone = ours(problems, n, ("--engine", "hf", *HF))
+    apart = ("--engine", "hf", "--data-parallel", str(copies), *HF)
+    on_ray = ("--engine", "ray", "--replica-engine", "hf", "--replicas", str(copies), *HF)
+    return {
+        ONE: _with_threads(alone, 1),
+        f"{ONE}, {copies} threads": _with_threads(alone, copies),
+        f"--data-parallel {copies}": _with_threads(ours(problems, n, apart), 1),
+        f"--engine ray --replicas {copies}": _with_threads(ours(problems, n, on_ray), 1),
+    }
+
+
+def _with_threads(contestant: Contestant, n: int) -> Contestant:
+    return replace(contestant, environment={"OMP_NUM_THREADS": str(n)})
+
+
+def refuse_differences(results: Results) -> None:
+    """A race of contestants that do different work would say nothing."""
+    for name, (_, drawn) in results.items():
+        if drawn != results[ONE][1]:
+            raise SystemExit(f"{name} drew other responses than {ONE}")
+
+
+def row(name: str, results: Results, n_tokens: int) -> tuple[str, ...]:
+    """A contestant's medians, least and most."""
+    costs = results[name][0]
+    times = (spread([getattr(cost, field) for cost in costs], "s") for field in TIMES.values())
+    pace = n_tokens / middle(costs, "loop_s")
+    faster = middle(results[ONE][0], "loop_s") / middle(costs, "loop_s")
+    memory = spread([cost.peak_bytes / 1e6 for cost in costs], "MB")
+    return f"`{name}`" if name.startswith("--") else name, *times, f"{pace:,.0f}", f"{faster:.2f}", memory
+
+
+@dataclass
+class Race:
+    """How much is drawn how often."""
+
+    repeats: int = 3
+    problems: int = 500
+    n: int = 32
+    """Samples a problem."""
+    replicas: int = 2
+    report: bool = True
+    """Write the report; else it is only said that the race can be run."""
+
+    def __call__(self) -> None:
+        """Race and report, whoever wins."""
+        with TemporaryDirectory() as name:
+            problems = Path(name) / "sums.jsonl"
+            write_problems(problems, self.problems)
+            results = taking_turns(contestants(problems, self.n, self.replicas), self.repeats)
+        refuse_differences(results)
+        if self.report:
+            self._report(results)
+
+    def _report(self, results: Results) -> None:
+        drawn = results[ONE][1]
+        n_tokens = sum(map(len, drawn.values()))
+        blocks = [
+            "# Speed: sampling on Ray",
+            f"{len(drawn):,} responses ({self.problems} problems × {self.n}), {n_tokens:,} tokens, drawn by "
+            f"the shipped tiny checkpoint with transformers, batches of {BATCH}, on {os.cpu_count()} cores; "
+            "all contestants drew the same, token for token. Wall-clock seconds, medians of "
+            f"{self.repeats} runs (least to most), every run a command of its own, in alternating order. "
+            "*Whole process* goes from launch to end and has the start of a Ray and of its processes in it; "
+            "*sampling only*, by which tokens a second and *times as fast* are counted, goes from the first "
+            "prompt to the last response written and has the loading of all replicas but the first in it. "
+            "Threads: one for each process, unless the name says otherwise.",
+            markdown_table(HEADER, [row(name, results, n_tokens) for name in results]),
+            "Ray itself works on the same cores here (its server, the node's manager, an agent). What it is "
+            "for is elsewhere: other machines, and replicas that may die.",
+            machine(["torch", "transformers", "ray"]),
+        ]
+        write_report("on_ray", blocks, f"--repeats {self.repeats} --problems {self.problems} --n {self.n}")
+
+
+if __name__ == "__main__":
+    tyro.cli(Race, description=__doc__)()
