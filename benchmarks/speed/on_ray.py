@@ -1,6 +1,7 @@
 """Races two replicas on a local Ray against one process, and two plain processes, on the very same requests.
 
-Every contestant is `opo-eval sample` with transformers on the CPU, and all have to draw the same responses.
+Every contestant is `opo-eval sample` with transformers on the CPU, and all have to draw the same responses,
+but for near ties.
 """
 
 import os
@@ -16,6 +17,7 @@ from sampling import BATCH, Contestant, Results, middle, ours, spread, taking_tu
 ONE = "one process"
 """What the others are compared with."""
 HF = ("--device", "cpu", "--batch-size", str(BATCH))
+MOST_DIFFERENT = 1e-3
 TIMES = {"whole process": "wall_s", "sampling only": "loop_s"}
 HEADER = ("contestant", *TIMES, "tokens a second", "times as fast", "peak memory")
 
@@ -37,11 +39,20 @@ def _with_threads(contestant: Contestant, n: int) -> Contestant:
     return replace(contestant, environment={"OMP_NUM_THREADS": str(n)})
 
 
-def refuse_differences(results: Results) -> None:
-    """A race of contestants that do different work would say nothing."""
-    for name, (_, drawn) in results.items():
-        if drawn != results[ONE][1]:
-            raise SystemExit(f"{name} drew other responses than {ONE}")
+def differences(results: Results) -> str:
+    """How many responses of each contestant are not one process's; more than a few refuse the race.
+
+    Transformers rounds a batch of other responses in another way, so that a token at a near tie may differ.
+    """
+    one = results[ONE][1]
+    found = {name: sum(drawn[key] != one[key] for key in one) for name, (_, drawn) in results.items()}
+    for name, n_different in found.items():
+        if n_different > MOST_DIFFERENT * len(one):
+            raise SystemExit(f"{name} drew {n_different} of {len(one)} responses otherwise than {ONE}")
+    said = [f"{n} by `{name}`" for name, n in found.items() if n]
+    return (
+        f"other tokens than one process: {', '.join(said)}" if said else "all drew the same, token for token"
+    )
 
 
 def row(name: str, results: Results, n_tokens: int) -> tuple[str, ...]:
@@ -72,18 +83,18 @@ class Race:
             problems = Path(name) / "sums.jsonl"
             write_problems(problems, self.problems)
             results = taking_turns(contestants(problems, self.n, self.replicas), self.repeats)
-        refuse_differences(results)
+        alike = differences(results)
         if self.report:
-            self._report(results)
+            self._report(results, alike)
 
-    def _report(self, results: Results) -> None:
+    def _report(self, results: Results, alike: str) -> None:
         drawn = results[ONE][1]
         n_tokens = sum(map(len, drawn.values()))
         blocks = [
             "# Speed: sampling on Ray",
             f"{len(drawn):,} responses ({self.problems} problems × {self.n}), {n_tokens:,} tokens, drawn by "
             f"the shipped tiny checkpoint with transformers, batches of {BATCH}, on {os.cpu_count()} cores; "
-            "all contestants drew the same, token for token. Wall-clock seconds, medians of "
+            f"{alike}. Wall-clock seconds, medians of "
             f"{self.repeats} runs (least to most), every run a command of its own, in alternating order. "
             "*Whole process* goes from launch to end and has the start of a Ray and of its processes in it; "
             "*sampling only*, by which tokens a second and *times as fast* are counted, goes from the first "
