@@ -5,13 +5,11 @@ with the tools.
 """
 
 import csv
-import importlib
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from studies.scripts import study
 
 from opo_eval.grading import grade_answers
 from opo_eval.records import Verdict
@@ -20,16 +18,6 @@ from opo_eval.rl.config import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "reports/in_trainers"
-
-
-def study(name: str) -> Any:
-    """A script of benchmarks/studies as a module; scripts there find one another as when they are run."""
-    folder = str(ROOT / "benchmarks/studies")
-    sys.path.insert(0, folder)
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(folder)
 
 
 def rows(name: str) -> list[dict[str, str]]:

@@ -4,9 +4,7 @@ tests/oracles/logged_entropy.npz holds the responses and the tools' answers;
 benchmarks/studies/logged_entropy.py makes it, in environments with the tools.
 """
 
-import importlib
 import json
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,22 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from studies.scripts import study
 
 from opo_eval.scoring import k3
 from opo_eval.tabular import file_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 ORACLE = np.load(ROOT / "tests/oracles/logged_entropy.npz")
-
-
-def study(name: str) -> Any:
-    """A script of benchmarks/studies as a module; scripts there find one another as when they are run."""
-    folder = str(ROOT / "benchmarks/studies")
-    sys.path.insert(0, folder)
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(folder)
 
 
 logged_entropy, rows, definitions, precision, page = map(

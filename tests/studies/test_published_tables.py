@@ -2,9 +2,7 @@
 
 import dataclasses
 import gzip
-import importlib
 import json
-import sys
 from collections import defaultdict
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from studies.scripts import study
 
 from opo_eval.errors import InputError
 from opo_eval.metrics import pass_at_k_curve
@@ -22,16 +21,6 @@ from opo_eval.stats import holm
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "reports/published_tables"
-
-
-def study(name: str) -> Any:
-    """A script of benchmarks/studies as a module; scripts there find one another as when they are run."""
-    folder = str(ROOT / "benchmarks/studies")
-    sys.path.insert(0, folder)
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(folder)
 
 
 numbers, page, tables = study("paper_numbers"), study("published_page"), study("published_tables")
