@@ -202,6 +202,8 @@ class ComparingFlags:
         """As the comparing code takes them."""
         from opo_eval.compare import CompareOptions
 
+        if self.page_mb < 0:
+            raise UsageError(f"--page-mb cannot be {self.page_mb}: give megabytes, or 0 for no page")
         arms = {name: tuple(its.split(",")) for name, its in _pairs("--arm", self.arm).items()}
         return CompareOptions(
             baseline=self.baseline, family=self.family or None, arms=arms or None, last=self.last

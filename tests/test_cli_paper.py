@@ -57,6 +57,7 @@ def test_both_are_in_the_report_and_gone_when_not_asked_for(runs: Path, tmp_path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--page-mb", "-1"], "--page-mb cannot be -1: give megabytes, or 0 for no page"),
         (["--against", "deepseek"], "begins with no source: give 'paper'"),
         (["--against", "paper", "OPO=mien"], "'mien' is no checkpoint (did you mean 'mine'?)"),
         (["--against", "paper", "OPOO=mine"], "'OPOO' is no method of the paper (did you mean 'OPO'?)"),
