@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-from opo_eval.errors import OpoEvalError, UsageError
+from opo_eval.errors import ElsewhereError, OpoEvalError, UsageError
 from opo_eval.rl.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -969,7 +969,8 @@ def run(arguments: Sequence[str]) -> int:
             warnings.showwarning = _show_warning
             _parse(list(arguments))()
     except OpoEvalError as error:
-        print(f"opo-eval: {error}", file=sys.stderr)
+        if not isinstance(error, ElsewhereError):  # that process says it
+            print(f"opo-eval: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("opo-eval: interrupted; give the same command again to continue", file=sys.stderr)

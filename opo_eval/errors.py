@@ -31,5 +31,9 @@ class Worse(OpoEvalError):
     exit_status = 3
 
 
+class ElsewhereError(OpoEvalError):
+    """Another process of the same work failed, and says so itself."""
+
+
 class EngineError(OpoEvalError):
     """A sampling engine or a checkpoint cannot be used."""

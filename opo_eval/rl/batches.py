@@ -1,7 +1,7 @@
 """From responses of unequal length to padded tensors that hold few pads."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -49,21 +49,42 @@ class MicroBatch:
 
 
 def micro_batches(
-    rows: Sequence[Row], places: Sequence[int], max_tokens: int, device: torch.device
+    rows: Sequence[Row],
+    parts: Sequence[Sequence[int]],
+    max_tokens: int,
+    device: torch.device,
+    rank: int = 0,
+    n_processes: int = 1,
 ) -> Iterator[MicroBatch]:
-    """Cut the rows at `places` into micro-batches of at most `max_tokens`, padding included.
+    """The micro-batches of one of n processes: of every part (places in `rows`) a like share of its tokens.
 
-    Rows of like length share one. A row longer than `max_tokens` has one of its own.
+    Each has at most `max_tokens`, padding included, or a single row. All processes have as many, because they
+    gather split weights together: one that has run out of rows gets an idle one, of no response token.
     """
+    cuts = [list(cut(rows, dealt(rows, parts, n_processes, i), max_tokens)) for i in range(n_processes)]
+    for batch in cuts[rank]:
+        yield collate(rows, batch, device)
+    for _ in range(max(map(len, cuts)) - len(cuts[rank])):
+        yield idle(rows[0], device)
+
+
+def dealt(rows: Sequence[Row], parts: Sequence[Sequence[int]], n: int, rank: int) -> list[int]:
+    """Places that one of n processes is dealt, of every part: longest first, so that all get alike."""
+    by_size = [sorted(part, key=lambda place: -rows[place].size) for part in parts]
+    return [place for part in by_size for place in part[rank::n]]
+
+
+def cut(rows: Sequence[Row], places: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Put rows of like length together, up to `max_tokens`; a longer row stays alone."""
     batch: list[int] = []
     for place in sorted(places, key=lambda place: -rows[place].size):
         widest = rows[batch[0]].size if batch else 0
         if batch and widest * (len(batch) + 1) > max_tokens:
-            yield collate(rows, batch, device)
+            yield batch
             batch = []
         batch.append(place)
     if batch:
-        yield collate(rows, batch, device)
+        yield batch
 
 
 def collate(rows: Sequence[Row], places: Sequence[int], device: torch.device) -> MicroBatch:
@@ -84,6 +105,16 @@ def collate(rows: Sequence[Row], places: Sequence[int], device: torch.device) ->
         ).to(device),
         lengths=tuple(lengths),
     )
+
+
+def idle(row: Row, device: torch.device) -> MicroBatch:
+    """One token to read and none to learn from: gradients and sums of it are 0."""
+    batch = collate([replace(row, prompt=row.prompt[:1], response=row.response[:1])], [0], device)
+    none = {name: getattr(batch, name)[:0] for name in _OF_TOKENS}
+    return replace(batch, rows=(), lengths=(), **none)
+
+
+_OF_TOKENS = ("row", "position", "targets", "advantage", "weight", "drawn_logprob")
 
 
 def _by_token(values: list[float], lengths: list[int], device: torch.device) -> Tensor:

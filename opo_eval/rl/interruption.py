@@ -10,15 +10,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
+def asked_to_stop(*, patient: bool = False) -> Iterator[Callable[[], bool]]:
     """In here an interrupt or a termination only makes the yielded function true; a second one stops at once.
 
-    Outside the main thread signals cannot be taken, so the function stays false.
+    patient: a second one does not; torchrun hands on the signal that the terminal has sent already. Outside
+    the main thread signals cannot be taken, so the function stays false.
     """
     asked = threading.Event()
 
     def note(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+        if asked.is_set() and not patient:
             raise KeyboardInterrupt
         asked.set()
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from opo_eval.rl.batches import MicroBatch
+from opo_eval.rl.processes import Alone
+from opo_eval.rl.sharding import whole
 from opo_eval.scoring import TokenStatistics, last_hidden, output_head, token_logprobs, token_stats
 
 
@@ -16,8 +18,9 @@ class Policy:
     """A causal language model in training, its starting weights beside it where they are needed.
 
     Arithmetic is in `dtype`; weights stay in float32, those of the start too, so that KL to it is no
-    difference of roundings. `rollout_model` is what draws: the model itself in float32, a copy in `dtype`
-    otherwise, which `refresh` brings up to date.
+    difference of roundings. `rollout_model` is what draws: the model itself in one process in float32, else a
+    copy in `dtype`, which `refresh` brings up to date. Several processes split the weights that learn and
+    those of the start among them, and each has a whole copy that draws.
     """
 
     def __init__(
@@ -28,10 +31,17 @@ class Policy:
         dtype: torch.dtype,
         keep_start: bool = True,
         gradient_checkpointing: bool = False,
+        processes: Alone | None = None,
     ) -> None:
         self.model, self.temperature, self.dtype = without_dropout(model), temperature, dtype
+        self.processes = processes or Alone()
         self.start = _frozen_copy(model, model.dtype) if keep_start else None
-        self.rollout_model = model if dtype is torch.float32 else _frozen_copy(model, dtype)
+        # Split weights cannot draw by themselves: a process may have more to draw than another.
+        draws_itself = dtype is torch.float32 and self.processes.size == 1
+        self.rollout_model = model if draws_itself else _frozen_copy(model, dtype)
+        if self.start is not None:
+            self._reading_start = self.processes.sharded(self.start)
+        self._reading = self.processes.sharded(model)
         self.followers: list[Callable[[], None]] = []
         """What else draws with these weights and has to be brought up to date."""
         model.requires_grad_(True)
@@ -51,39 +61,53 @@ class Policy:
         """Bring the model that draws up to date with the one that learns."""
         if self.rollout_model is not self.model:
             for copied, learnt in zip(self.rollout_model.parameters(), self.model.parameters(), strict=True):
-                copied.copy_(learnt)
+                copied.copy_(whole(learnt))
         for follow in self.followers:
             follow()
 
     def hidden(self, batch: MicroBatch) -> Tensor:
         """Last hidden states where a response token is predicted, and nowhere else: [N, H]."""
         with self._arithmetic():
-            return last_hidden(self.model, batch.input_ids)[batch.row, batch.position]
+            return self._reading(lambda: last_hidden(self.model, batch.input_ids)[batch.row, batch.position])
 
     def logprobs(self, hidden: Tensor, batch: MicroBatch, *, entropy: bool) -> tuple[Tensor, Tensor | None]:
         """Log-probability of each response token and, if asked for, the entropy there; with gradient: [N]."""
-        return token_logprobs(
-            hidden, output_head(self.model), batch.targets, temperature=self.temperature, entropy=entropy
+        return self._reading(
+            lambda: token_logprobs(
+                hidden, output_head(self.model), batch.targets, temperature=self.temperature, entropy=entropy
+            )
         )
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of this process's share of a loss, a sum over all processes, to the weights'."""
+        (loss * self.processes.size).backward()  # FSDP2 takes the mean over the processes
 
     @torch.no_grad()
     def start_hidden(self, batch: MicroBatch) -> Tensor:
         """The starting policy's hidden states at the same places: [N, H]."""
         assert self.start is not None, "a policy without its start cannot be compared with it"
         with self._arithmetic():
-            return last_hidden(self.start, batch.input_ids)[batch.row, batch.position]
+            return self._reading_start(
+                lambda: last_hidden(self.start, batch.input_ids)[batch.row, batch.position]
+            )
 
     @torch.no_grad()
     def statistics(self, hidden: Tensor, batch: MicroBatch, start: Tensor | None) -> TokenStatistics:
         """Exact entropy at each response token and, with the starting policy's states, KL to it: [N]."""
-        return token_stats(
-            hidden.detach(),
-            output_head(self.model),
-            batch.targets,
-            ref_hidden=start,
-            ref_head=None if start is None else output_head(self.start),
-            temperature=self.temperature,
-        )
+
+        def measured() -> TokenStatistics:
+            return token_stats(
+                hidden.detach(),
+                output_head(self.model),
+                batch.targets,
+                ref_hidden=start,
+                ref_head=None if start is None else output_head(self.start),
+                temperature=self.temperature,
+            )
+
+        if start is None:
+            return self._reading(measured)
+        return self._reading(lambda: self._reading_start(measured))
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
         if self.dtype is torch.float32:

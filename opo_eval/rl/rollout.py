@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from opo_eval.records import Checkpoint, Episode, Finish, Problem
 from opo_eval.rl.batches import Row
 from opo_eval.rl.config import Aggregation
 from opo_eval.rl.loss import token_weights
+from opo_eval.rl.processes import Alone
 from opo_eval.samplers import Generation, Request, Sampler, sample_of, sample_seed
 
 Floats = NDArray[np.float64]
@@ -83,18 +85,32 @@ def steps_per_epoch(n_problems: int, per_step: int) -> int:
 
 
 def roll_out(
-    sampler: Sampler, problems: Sequence[Problem], *, group_size: int, seed: int, step: int
+    sampler: Sampler,
+    problems: Sequence[Problem],
+    *,
+    group_size: int,
+    seed: int,
+    step: int,
+    processes: Alone | None = None,
 ) -> Rollout:
-    """Draw `group_size` responses to each problem, with seeds that no other step has."""
+    """Draw `group_size` responses to each problem, with seeds that no other step has.
+
+    Of several processes each draws a share, and gets what the others drew.
+    """
     base_seed = sample_seed(seed, "training step", step)
     requests = [
         Request(problem=problem, index=index, seed=sample_seed(base_seed, problem.id, index))
         for problem in problems
         for index in range(group_size)
     ]
+    generations = (processes or Alone()).gathered(requests, partial(_draw, sampler))
+    return Rollout(problems=tuple(problems), generations=tuple(generations))
+
+
+def _draw(sampler: Sampler, requests: Sequence[Request]) -> list[Generation]:
+    """Generations in the order of their requests."""
     drawn = {(g.request.problem.id, g.request.index): g for g in sampler.generate(requests)}
-    generations = tuple(drawn[request.problem.id, request.index] for request in requests)
-    return Rollout(problems=tuple(problems), generations=generations)
+    return [drawn[request.problem.id, request.index] for request in requests]
 
 
 def rows_of(

@@ -128,7 +128,7 @@ class TrainingRun:
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except Exception as error:  # of whatever kind: torch, pickle and zip raise their own
             raise StoreError(
                 f"{path} cannot be read ({' '.join(str(error).split())[:100]}): delete it to train from the "
@@ -168,6 +168,33 @@ class TrainingRun:
                 f"cannot write {target}: {_reason(error, full)}; what was saved before is kept: {what} and "
                 "give the same command again"
             ) from error
+
+
+class FollowedRun(TrainingRun):
+    """The same directory in a process that leaves all writing to the first one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def begin(self, description: Mapping[str, Any], *, may_grow: bool) -> None:
+        """Nothing."""
+
+    def restore(self) -> dict[str, Any] | None:
+        """The last state, or None."""
+        return self._read_state()
+
+    def append(self, step: TrainingStep) -> None:
+        """Nothing."""
+
+    def save_checkpoint(self, step: int, save: Callable[[Path], None]) -> Path:
+        """Where the first process saves it."""
+        return self.path / checkpoint_name(step)
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def _bring_to_disk(path: Path) -> None:
@@ -212,7 +239,9 @@ def _refuse_differences(
     path: Path, before: dict[str, Any], now: dict[str, Any], free: tuple[str, ...]
 ) -> None:
     pairs = {**before, **before["config"]}, {**now, **now["config"]}
-    names = [name for name in pairs[0] | pairs[1] if name not in (*free, "config", "provenance")]
+    names = [
+        name for name in pairs[0] | pairs[1] if name not in (*free, "config", "provenance", "n_processes")
+    ]
     differ = [name for name in names if pairs[0].get(name) != pairs[1].get(name)]
     if differ:
         said = "; ".join(f"{name} was {pairs[0].get(name)!r}, now {pairs[1].get(name)!r}" for name in differ)

@@ -8,24 +8,31 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from opo_eval.errors import EngineError
+from opo_eval.errors import EngineError, UsageError
 from opo_eval.grading import Grader
 from opo_eval.problems import dataset_sha256, default_template
 from opo_eval.provenance import current_provenance
 from opo_eval.rl.config import TrainConfig
 from opo_eval.rl.data import TrainingData
 from opo_eval.rl.policy import Policy
+from opo_eval.rl.processes import Alone
 from opo_eval.samplers import Sampler
 from opo_eval.samplers.checkpoints import chosen_device, load_checkpoint, model_sha256
 from opo_eval.samplers.hf import HFSampler
 from opo_eval.scoring import check_head
 
 
-def make_policy(config: TrainConfig) -> tuple[Policy, Any]:
+def make_policy(config: TrainConfig, processes: Alone) -> tuple[Policy, Any]:
     """The starting policy and its tokenizer.
 
-    Raises EngineError for a checkpoint that cannot be loaded or an architecture that cannot be scored.
+    Raises EngineError for a checkpoint that cannot be loaded or an architecture that cannot be scored,
+    UsageError for an engine that cannot draw for several processes.
     """
+    if processes.size > 1 and config.rollout_engine == "vllm":
+        raise UsageError(
+            f"rollout_engine vllm draws for one process, and there are {processes.size}: take hf, or hand "
+            "the run over to verl (--export verl)"
+        )
     model, tokenizer = load_checkpoint(config.model, "float32", chosen_device(config.device))
     check_head(model)
     _make_saveable(model)
@@ -35,6 +42,7 @@ def make_policy(config: TrainConfig) -> tuple[Policy, Any]:
         dtype=getattr(torch, config.dtype),
         keep_start=config.kl_every > 0 or config.settled().kl_coefficient > 0,
         gradient_checkpointing=config.gradient_checkpointing,
+        processes=processes,
     )
     return policy, tokenizer
 
@@ -101,7 +109,7 @@ def prompt_options(config: TrainConfig, benchmark: str) -> dict[str, Any]:
     }
 
 
-def describe(config: TrainConfig, data: TrainingData, sampler: Sampler) -> dict[str, Any]:
+def describe(config: TrainConfig, data: TrainingData, sampler: Sampler, processes: Alone) -> dict[str, Any]:
     """Resolved settings, model, problems and prompts, with the code and the machine."""
     return {
         "config": {**asdict(config), **asdict(config.settled())},
@@ -110,5 +118,6 @@ def describe(config: TrainConfig, data: TrainingData, sampler: Sampler) -> dict[
         "n_problems": len(data.problems),
         "left_out": dict(data.left_out),
         "prompting": asdict(sampler.prompting),
+        "n_processes": processes.size,
         "provenance": asdict(current_provenance(sampler.device)),
     }

@@ -7,7 +7,7 @@ alone, so an interrupted run goes on as if nothing had happened.
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from math import cos, pi
 from pathlib import Path
@@ -18,19 +18,21 @@ import torch
 from numpy.typing import NDArray
 from transformers.utils.logging import disable_progress_bar
 
-from opo_eval.errors import OpoEvalError
+from opo_eval.errors import ElsewhereError, OpoEvalError
 from opo_eval.progress import Progress
-from opo_eval.records import Checkpoint, TrainingStep
+from opo_eval.records import Checkpoint, TrainingStep, Verdict
 from opo_eval.rl.advantages import ADVANTAGES
 from opo_eval.rl.clock import Clock
 from opo_eval.rl.config import Schedule, TrainConfig
 from opo_eval.rl.data import TrainingData, filter_data, load_data
 from opo_eval.rl.interruption import asked_to_stop
+from opo_eval.rl.processes import Alone, join
 from opo_eval.rl.recording import record_step
 from opo_eval.rl.rewards import GradeReward, Reward, load_reward
 from opo_eval.rl.rollout import Rollout, problems_of_step, roll_out, rows_of, steps_per_epoch
-from opo_eval.rl.run import TrainingRun
+from opo_eval.rl.run import FollowedRun, TrainingRun
 from opo_eval.rl.setup import describe, make_grader, make_policy, make_sampler
+from opo_eval.rl.sharding import load_model, load_optimizer, whole_tree
 from opo_eval.rl.steps import checkpoint_name
 from opo_eval.rl.update import Sums, Update, split_groups
 from opo_eval.rl.writers import check_names, make_writers, scalars
@@ -50,9 +52,13 @@ class Trained:
     """Taken now."""
     n_before: int
     """Taken before."""
+    leads: bool = True
+    """Whether this process speaks for the run."""
 
     def sentences(self) -> list[str]:
-        """What happened, for a person."""
+        """What happened, for a person; of several processes one says it."""
+        if not self.leads:
+            return []
         before = f"; {self.n_before} were taken before" if self.n_before else ""
         said = [*self.data.sentences, f"{self.path}: {counted(len(self.steps), 'step')} taken{before}"]
         if len(self.steps) > 1:
@@ -83,25 +89,38 @@ def train(config: TrainConfig, *, quiet: bool = False) -> Trained:
     Raises UsageError for settings that do not fit, StoreError where the directory holds another run,
     OpoEvalError where a loss is not finite; what was saved before is kept.
     """
-    config = config.checked()
     disable_progress_bar()  # transformers' own, which would break into ours at every checkpoint
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    with ExitStack() as stack:
-        run = stack.enter_context(TrainingRun(config.out))
-        trainer = stack.enter_context(Trainer(config, run, quiet=quiet))
+    with closing(join()) as processes, ExitStack() as stack:
+        config = processes.agree(config.checked)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        quiet = quiet or not processes.leads
+        open_run = TrainingRun if processes.leads else FollowedRun
+        run = stack.enter_context(processes.agree(lambda: open_run(config.out)))
+        trainer = stack.enter_context(
+            processes.agree(lambda: Trainer(config, run, quiet=quiet, processes=processes))
+        )
         n_before = trainer.done
         steps = trainer.run_steps(quiet=quiet)
-    return Trained(path=config.out, data=trainer.data, steps=tuple(steps), n_before=n_before)
+    return Trained(
+        path=config.out,
+        data=trainer.data,
+        steps=tuple(steps),
+        n_before=n_before,
+        leads=processes.leads,
+    )
 
 
 class Trainer:
     """A policy, its optimiser and where they are in a run; a context manager."""
 
-    def __init__(self, config: TrainConfig, run: TrainingRun, *, quiet: bool = False) -> None:
+    def __init__(
+        self, config: TrainConfig, run: TrainingRun, *, quiet: bool = False, processes: Alone | None = None
+    ) -> None:
         self.config, self.run, self.method = config, run, config.settled()
+        self.processes = processes or Alone()
         check_names(config.log_to)  # before hours of filtering
-        self.policy, self.tokenizer = make_policy(config)
+        self.policy, self.tokenizer = make_policy(config, self.processes)
         self.optimizer = torch.optim.AdamW(
             self.policy.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -111,10 +130,13 @@ class Trainer:
             self.reward: Reward = load_reward(config.reward) if config.reward else GradeReward(self.grader)
             self.data, self.sampler = self._load(quiet)
             opened.callback(self.sampler.close)
-            description = describe(config, self.data, self.sampler)
-            run.begin(description, may_grow=config.schedule is Schedule.CONSTANT)
-            self._restore(run.restore())
-            self.writers = make_writers(config.log_to, config.out, asdict(config))
+            description = describe(config, self.data, self.sampler, self.processes)
+            self.processes.agree(
+                lambda: run.begin(description, may_grow=config.schedule is Schedule.CONSTANT)
+            )
+            self._restore(self.processes.agree(run.restore))
+            names = config.log_to if self.processes.leads else ()
+            self.writers = make_writers(names, config.out, asdict(config))
             for writer in self.writers:
                 opened.callback(writer.close)
             self._opened = opened.pop_all()
@@ -130,7 +152,7 @@ class Trainer:
         loaded = load_data(config)
         steps_per_epoch(len(loaded.problems), config.problems_per_step)
         sampler = make_sampler(config, self.policy, self.tokenizer, loaded.problems[0].benchmark)
-        data = filter_data(loaded, config, sampler, self.grader, quiet=quiet)
+        data = self.processes.told(lambda: filter_data(loaded, config, sampler, self.grader, quiet=quiet))
         steps_per_epoch(len(data.problems), config.problems_per_step)
         return data, sampler
 
@@ -141,12 +163,13 @@ class Trainer:
         steps = []
         left = range(self.done + 1, self.config.steps + 1)
         what = f"training {self.config.method}"
-        with asked_to_stop() as asked, Progress(what, len(left), unit="steps", quiet=quiet) as progress:
+        asking = asked_to_stop(patient=self.processes.size > 1)
+        with asking as asked, Progress(what, len(left), unit="steps", quiet=quiet) as progress:
             for number in progress.watch(left):
                 steps.append(self.take_step(number))
-                if asked():
+                if any(self.processes.exchanged(asked)):
                     self._save_state()
-                    raise KeyboardInterrupt
+                    raise KeyboardInterrupt if self.processes.leads else ElsewhereError("interrupted")
         return steps
 
     def take_step(self, number: int) -> TrainingStep:
@@ -155,7 +178,8 @@ class Trainer:
         with clock("rollout"):
             rollout = self._roll_out(number)
         with clock("reward"):
-            rewards = rollout.by_group(self.reward(*rollout.texts()))
+            earned, verdicts = self.processes.told(lambda: self._score(rollout))
+            rewards = rollout.by_group(earned)
         with clock("update"):
             sums, rate = self._learn(number, rollout, rewards, clock)
         self.done = number
@@ -164,14 +188,14 @@ class Trainer:
             self.config,
             rollout,
             rewards,
-            verdicts=self.reward.verdicts if isinstance(self.reward, GradeReward) else None,
+            verdicts=verdicts,
             sums=sums,
             learning_rate=rate,
             n_updates=self.n_updates,
             seconds=clock.seconds,
         )
         # The line comes first: a state without its line could not be completed, a line too many is cut off.
-        self.run.append(step)
+        self.processes.agree(lambda: self.run.append(step))
         for writer in self.writers:
             writer.add(step.step, scalars(step))
         self._save(number)
@@ -181,7 +205,19 @@ class Trainer:
         config = self.config
         problems = problems_of_step(self.data.problems, number, config.problems_per_step, config.seed)
         self.policy.refresh()
-        return roll_out(self.sampler, problems, group_size=config.group_size, seed=config.seed, step=number)
+        return roll_out(
+            self.sampler,
+            problems,
+            group_size=config.group_size,
+            seed=config.seed,
+            step=number,
+            processes=self.processes,
+        )
+
+    def _score(self, rollout: Rollout) -> tuple[list[float], Sequence[Verdict] | None]:
+        """Rewards and, where the grader gave them, its verdicts."""
+        rewards = self.reward(*rollout.texts())
+        return rewards, self.reward.verdicts if isinstance(self.reward, GradeReward) else None
 
     def _learn(self, number: int, rollout: Rollout, rewards: Floats, clock: Clock) -> tuple[Sums, float]:
         config, method = self.config, self.method
@@ -220,33 +256,38 @@ class Trainer:
         if self._is_due(number, self.config.state_every or self.config.save_every):
             self._save_state()
         if self._is_due(number, self.config.save_every):
-            self.run.save_checkpoint(number, self._write_checkpoint)
+            self._save_checkpoint(number)
 
     def _is_due(self, number: int, every: int) -> bool:
         return number == self.config.steps or number % every == 0
 
-    def _write_checkpoint(self, path: Path) -> None:
-        self.policy.model.save_pretrained(path)
-        self.tokenizer.save_pretrained(path)
+    def _save_checkpoint(self, number: int) -> None:
+        weights = whole_tree(self.policy.model.state_dict(keep_vars=True), keep=self.processes.leads)
+
+        def write(path: Path) -> None:
+            self.policy.model.save_pretrained(path, state_dict=weights)
+            self.tokenizer.save_pretrained(path)
+
+        self.processes.agree(lambda: self.run.save_checkpoint(number, write))
 
     def _save_state(self) -> None:
-        self.run.save_state(
-            {
-                "step": self.done,
-                "n_updates": self.n_updates,
-                "model": self.policy.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-            }
-        )
+        state = {
+            "step": self.done,
+            "n_updates": self.n_updates,
+            "model": self.policy.model.state_dict(keep_vars=True),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        whole_state = whole_tree(state, keep=self.processes.leads)
+        self.processes.agree(lambda: self.run.save_state(whole_state))
 
     def _restore(self, state: dict[str, Any] | None) -> None:
         if state is not None:
-            self.policy.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            load_model(self.policy.model, state["model"])
+            load_optimizer(self.optimizer, state["optimizer"])
             self.done, self.n_updates = state["step"], state["n_updates"]
-            is_there = (self.config.out / checkpoint_name(self.done)).exists()
+            is_there = self.processes.told((self.config.out / checkpoint_name(self.done)).exists)
             if self._is_due(self.done, self.config.save_every) and not is_there:
-                self.run.save_checkpoint(self.done, self._write_checkpoint)
+                self._save_checkpoint(self.done)
 
     def _kept(self) -> str:
         saved = sorted(self.config.out.glob("step_*"))

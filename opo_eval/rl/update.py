@@ -19,6 +19,8 @@ from opo_eval.rl.config import Method
 from opo_eval.rl.loss import surrogate
 from opo_eval.rl.memory import memory_explained
 from opo_eval.rl.policy import Policy
+from opo_eval.rl.processes import Alone
+from opo_eval.rl.sharding import whole
 from opo_eval.scoring import TokenStatistics, k1, k3
 
 
@@ -76,20 +78,27 @@ class Update:
             f"an update in micro-batches of {self.micro_batch_tokens} tokens (its longest row has {longest})",
             "give fewer micro_batch_tokens, or gradient_checkpointing, and continue",
         ):
-            old = self._old_logprobs() if len(mini_batches) > 1 else None
+            old = self._old_logprobs(mini_batches) if len(mini_batches) > 1 else None
             for places in mini_batches:
                 self.optimizer.zero_grad(set_to_none=True)
-                self._step(sum(self._backward(batch, old) for batch in self._micro_batches(places)))
+                self._step(sum(self._backward(batch, old) for batch in self._micro_batches([places])))
+        self.sums.tokens = self._processes.totals(self.sums.tokens)
         return self.sums
 
-    def _micro_batches(self, places: Sequence[int]) -> Iterator[MicroBatch]:
-        return micro_batches(self.rows, places, self.micro_batch_tokens, self.policy.device)
+    @property
+    def _processes(self) -> Alone:
+        return self.policy.processes
+
+    def _micro_batches(self, parts: Sequence[Sequence[int]]) -> Iterator[MicroBatch]:
+        """This process's share of each part: the same rows of it, however the parts are put together."""
+        rank, n = self._processes.rank, self._processes.size
+        return micro_batches(self.rows, parts, self.micro_batch_tokens, self.policy.device, rank, n)
 
     @torch.no_grad()
-    def _old_logprobs(self) -> "_ByRow":
+    def _old_logprobs(self, mini_batches: Sequence[Sequence[int]]) -> "_ByRow":
         """The rollout policy's log-probabilities and the starting one's, before any weight changes."""
         old = _ByRow()
-        for batch in self._micro_batches(range(len(self.rows))):
+        for batch in self._micro_batches(mini_batches):
             hidden = self.policy.hidden(batch)
             logprob, _ = self.policy.logprobs(hidden, batch, entropy=False)
             old.keep(batch, logprob, self._measure(hidden, batch).ref_logprob)
@@ -114,7 +123,7 @@ class Update:
         if self.method.kl_coefficient and start_logprob is not None:
             objective = objective - self.method.kl_coefficient * k3(logprob, start_logprob)
         loss = -(batch.weight * objective).sum()
-        loss.backward()
+        self.policy.backward(loss)
         if old is None and not self.method.kl_coefficient:
             self._measure(hidden, batch)  # now that the activations have made room
         return loss.item()
@@ -135,15 +144,20 @@ class Update:
 
     def _step(self, loss: float) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip or math.inf))
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise OpoEvalError(
-                f"the loss is {loss:g} and the norm of its gradient {norm:g}: lower learning_rate or "
-                "gradient_clip, or train in float32, into another out"
-            )
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip or math.inf)))
+        loss = sum(self._processes.exchanged(lambda: loss))
+        self._processes.agree(lambda: _check_finite(loss, norm))
         self.optimizer.step()
         self.sums.losses.append(loss)
         self.sums.gradient_norms.append(norm)
+
+
+def _check_finite(loss: float, norm: float) -> None:
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise OpoEvalError(
+            f"the loss is {loss:g} and the norm of its gradient {norm:g}: lower learning_rate or "
+            "gradient_clip, or train in float32, into another out"
+        )
 
 
 class _ByRow:
@@ -160,6 +174,8 @@ class _ByRow:
             self._start |= dict(zip(batch.rows, start.split(lengths), strict=True))
 
     def of(self, batch: MicroBatch) -> tuple[Tensor, Tensor | None]:
+        if not batch.rows:  # an idle one
+            return batch.drawn_logprob, batch.drawn_logprob if self._start else None
         old = torch.cat([self._old[row] for row in batch.rows])
         return old, torch.cat([self._start[row] for row in batch.rows]) if self._start else None
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, nll_loss
 from torch.utils.checkpoint import checkpoint
 
 from opo_eval.scoring.chunks import check_inputs, chunk_rows
@@ -55,5 +55,4 @@ def _chunk_logprobs(
     if not entropy:
         return -cross_entropy(logits, targets.long(), reduction="none"), None
     log_p = logits.log_softmax(dim=-1)
-    chosen = log_p.gather(-1, targets.long()[:, None])[:, 0]
-    return chosen, shannon_entropy(log_p)
+    return -nll_loss(log_p, targets.long(), reduction="none"), shannon_entropy(log_p)

@@ -251,7 +251,7 @@ def test_a_checkpoint_that_is_missing_is_written_from_its_state(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer_module.Trainer, "_write_checkpoint", killed)
+        patch.setattr(trainer_module.Trainer, "_save_checkpoint", killed)
         with pytest.raises(KeyboardInterrupt):
             train(config, quiet=True)
     assert torch.load(tmp_path / "state.pt")["step"] == 2 and not list(tmp_path.glob("step_*"))

@@ -7,78 +7,13 @@ import numpy as np
 import pytest
 import torch
 from rl.tiny_policy import small_policy
+from rl.updates import GROUPS, SIZE, gradient_of, handmade_rows, run_update
 
 from opo_eval.errors import OpoEvalError
 from opo_eval.rl.batches import Row, micro_batches
-from opo_eval.rl.clock import Clock
 from opo_eval.rl.config import METHODS, Aggregation, Method
 from opo_eval.rl.loss import surrogate, token_weights
-from opo_eval.rl.policy import Policy
-from opo_eval.rl.update import Sums, Update, split_groups
-
-GROUPS, SIZE = 4, 3
-
-
-def _rows(aggregation: Aggregation, parts: Sequence[Sequence[int]], seed: int = 0) -> list[Row]:
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(1, 30, GROUPS * SIZE)
-    rows = [
-        Row(
-            prompt=tuple(rng.integers(2, 258, 3 + place // SIZE).tolist()),
-            response=tuple(rng.integers(2, 258, length).tolist()),
-            advantage=float(rng.normal()),
-            weight=0.0,
-            drawn_logprob=(-1.0,) * int(length),
-        )
-        for place, length in enumerate(lengths)
-    ]
-    for part in parts:
-        weights = token_weights(lengths[list(part)], aggregation)
-        for place, weight in zip(part, weights, strict=True):
-            rows[place] = replace(rows[place], weight=float(weight))
-    return rows
-
-
-class _Still(torch.optim.SGD):
-    """An optimiser that keeps the gradient of each step and moves nothing."""
-
-    def __init__(self, parameters) -> None:
-        super().__init__(parameters, lr=0.0)
-        self.seen: list[torch.Tensor] = []
-
-    def step(self, closure=None) -> None:
-        self.seen.append(_gradient(self.param_groups[0]["params"]))
-
-
-def _gradient(parameters) -> torch.Tensor:
-    return torch.cat([p.grad.flatten() for p in parameters])
-
-
-def _run(
-    rows: Sequence[Row],
-    method: Method,
-    *,
-    max_tokens: int = 10_000,
-    dtype: torch.dtype = torch.float64,
-    checkpointing: bool = False,
-    temperature: float = 0.7,
-) -> tuple[list[torch.Tensor], Sums]:
-    model = small_policy(dtype)
-    policy = Policy(model, temperature=temperature, dtype=torch.float32, gradient_checkpointing=checkpointing)
-    policy.start = small_policy(dtype, seed=1).requires_grad_(False)
-    optimizer = _Still(model.parameters())
-    update = Update(
-        policy=policy,
-        optimizer=optimizer,
-        method=method,
-        gradient_clip=0.0,
-        micro_batch_tokens=max_tokens,
-        rows=rows,
-        against_start=True,
-        clock=Clock(),
-    )
-    sums = update.run(split_groups(GROUPS, SIZE, method.mini_batches))
-    return optimizer.seen, sums
+from opo_eval.rl.update import split_groups
 
 
 def _logprobs(model, row: Row, temperature: float = 0.7) -> torch.Tensor:
@@ -106,15 +41,15 @@ def _expected(rows: Sequence[Row], method: Method) -> torch.Tensor:
         }[method.aggregation]
         loss = loss - share * terms.sum()
     loss.backward()
-    return _gradient(model.parameters())
+    return gradient_of(model.parameters())
 
 
 @pytest.mark.parametrize("aggregation", list(Aggregation))
 @pytest.mark.parametrize("terms", [{}, {"entropy_coefficient": 0.3, "kl_coefficient": 0.2}])
 def test_the_gradient_is_that_of_the_definition(aggregation: Aggregation, terms: dict[str, float]) -> None:
     method = Method(advantage="opo", aggregation=aggregation, **terms)
-    rows = _rows(aggregation, [range(GROUPS * SIZE)])
-    (gradient,), _ = _run(rows, method)
+    rows = handmade_rows(aggregation, [range(GROUPS * SIZE)])
+    (gradient,), _ = run_update(rows, method)
     torch.testing.assert_close(gradient, _expected(rows, method), rtol=1e-9, atol=1e-12)
 
 
@@ -122,35 +57,35 @@ def test_the_gradient_is_that_of_the_definition(aggregation: Aggregation, terms:
 @pytest.mark.parametrize("max_tokens", [1, 40, 100])
 def test_the_gradient_does_not_depend_on_the_micro_batch(aggregation: Aggregation, max_tokens: int) -> None:
     method = Method(advantage="opo", aggregation=aggregation, entropy_coefficient=0.1, kl_coefficient=0.1)
-    rows = _rows(aggregation, [range(GROUPS * SIZE)])
+    rows = handmade_rows(aggregation, [range(GROUPS * SIZE)])
     for dtype, tolerance in ((torch.float32, 1e-6), (torch.float64, 1e-12)):
-        (whole,), _ = _run(rows, method, dtype=dtype)
-        (cut,), _ = _run(rows, method, dtype=dtype, max_tokens=max_tokens)
+        (whole,), _ = run_update(rows, method, dtype=dtype)
+        (cut,), _ = run_update(rows, method, dtype=dtype, max_tokens=max_tokens)
         assert float((whole - cut).norm() / whole.norm()) <= tolerance
 
 
 def test_gradient_checkpointing_changes_no_gradient() -> None:
-    rows = _rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)])
-    (plain,), _ = _run(rows, METHODS["opo"])
-    (again,), _ = _run(rows, METHODS["opo"], checkpointing=True)
+    rows = handmade_rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)])
+    (plain,), _ = run_update(rows, METHODS["opo"])
+    (again,), _ = run_update(rows, METHODS["opo"], checkpointing=True)
     torch.testing.assert_close(plain, again, rtol=1e-12, atol=0)
 
 
 def test_mini_batches_that_move_nothing_add_up() -> None:
     parts = split_groups(GROUPS, SIZE, 2)
     method = replace(METHODS["grpo_loose"], entropy_coefficient=0.0)
-    rows = _rows(method.aggregation, parts)
-    halves, sums = _run(rows, method)
+    rows = handmade_rows(method.aggregation, parts)
+    halves, sums = run_update(rows, method)
     whole = [replace(row, weight=row.weight / 2) for row in rows]
-    (once,), _ = _run(whole, replace(method, mini_batches=1, clip=0.0))
+    (once,), _ = run_update(whole, replace(method, mini_batches=1, clip=0.0))
     torch.testing.assert_close(sum(halves) / 2, once, rtol=1e-9, atol=1e-12)
     assert sums.mean("clipped") == 0 and sums.mean("kl_update_k3") == 0
 
 
 def test_what_is_measured_is_the_definition() -> None:
-    rows = _rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)])
-    _, sums = _run(rows, METHODS["opo"], max_tokens=50)
-    _, loose = _run(rows, METHODS["grpo_loose"], max_tokens=70)
+    rows = handmade_rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)])
+    _, sums = run_update(rows, METHODS["opo"], max_tokens=50)
+    _, loose = run_update(rows, METHODS["grpo_loose"], max_tokens=70)
     model, start = small_policy(torch.float64), small_policy(torch.float64, seed=1)
     with torch.no_grad():
         p = torch.cat([_logprobs(model, row) for row in rows])
@@ -183,10 +118,10 @@ def test_clipping_is_pessimistic() -> None:
 
 
 def test_a_loss_that_is_not_finite_leaves_the_weights_alone() -> None:
-    rows = _rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)])
+    rows = handmade_rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)])
     rows[3] = replace(rows[3], advantage=float("nan"))
     with pytest.raises(OpoEvalError, match="the loss is nan"):
-        _run(rows, METHODS["opo"])
+        run_update(rows, METHODS["opo"])
 
 
 def test_memory_that_runs_out_names_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,13 +129,13 @@ def test_memory_that_runs_out_names_what_to_give(monkeypatch: pytest.MonkeyPatch
         return torch.empty(2**50)  # refused by the operating system as a GPU refuses
 
     monkeypatch.setattr("opo_eval.rl.update.surrogate", greedy)
-    rows = _rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)])
+    rows = handmade_rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)])
     longest = max(row.size for row in rows)
     said = (
         rf"micro-batches of 60 tokens \(its longest row has {longest}\) does not fit into memory: give fewer"
     )
     with pytest.raises(OpoEvalError, match=f"{said} micro_batch_tokens, or gradient_checkpointing"):
-        _run(rows, METHODS["opo"], max_tokens=60)
+        run_update(rows, METHODS["opo"], max_tokens=60)
 
 
 def test_another_runtime_error_is_not_taken_for_one_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,12 +144,12 @@ def test_another_runtime_error_is_not_taken_for_one_of_memory(monkeypatch: pytes
 
     monkeypatch.setattr("opo_eval.rl.update.surrogate", odd)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        _run(_rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)]), METHODS["opo"])
+        run_update(handmade_rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)]), METHODS["opo"])
 
 
 def test_micro_batches_hold_every_row_once_and_no_more_than_they_may() -> None:
-    rows = _rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)])
-    batches = list(micro_batches(rows, range(len(rows)), 60, torch.device("cpu")))
+    rows = handmade_rows(Aggregation.SEQUENCE_SUM, [range(GROUPS * SIZE)])
+    batches = list(micro_batches(rows, [range(len(rows))], 60, torch.device("cpu")))
     assert sorted(place for batch in batches for place in batch.rows) == list(range(len(rows)))
     assert all(batch.input_ids.numel() <= 60 or len(batch.rows) == 1 for batch in batches)
     for batch in batches:

@@ -11,7 +11,7 @@ from opo_eval.tiny import checkpoint_path
 from opo_eval.tiny.tokenizer import build_tokenizer
 
 
-def small_policy(dtype: torch.dtype = torch.float32, seed: int = 0) -> Qwen2ForCausalLM:
+def small_policy(dtype: torch.dtype = torch.float32, seed: int = 0, *, tied: bool = True) -> Qwen2ForCausalLM:
     """Qwen2 of 30,000 parameters with random weights, over the tiny model's tokens."""
     config = Qwen2Config(
         vocab_size=len(build_tokenizer()),
@@ -22,7 +22,7 @@ def small_policy(dtype: torch.dtype = torch.float32, seed: int = 0) -> Qwen2ForC
         intermediate_size=64,
         max_position_embeddings=128,
         initializer_range=0.3,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
