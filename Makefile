@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ANTLR := .cache/antlr
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check wheel set-up clean
+.PHONY: demo test check wheel antlr set-up clean
 
 demo: $(VENV)/.ready
 	$(BIN)/opo-eval demo
@@ -29,7 +29,10 @@ wheel: $(VENV)/.ready
 		-c constraints.txt .cache/wheel/*.whl
 	cd .cache/wheel && ../wheel-env/bin/python ../../tests/wheel_smoke.py
 
-set-up: $(VENV)/.ready $(VENV)/.vllm $(ANTLR)/4.9.3 $(ANTLR)/4.13.2
+set-up: $(VENV)/.ready $(VENV)/.vllm antlr
+
+# math-verify has to give the same verdicts under the oldest and the newest ANTLR runtime that it takes.
+antlr: $(ANTLR)/4.9.3 $(ANTLR)/4.13.2
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -43,7 +46,6 @@ $(VENV)/.vllm: $(VENV)/.ready
 	$(PIP) uninstall -y torchvision torchaudio torchcodec
 	touch $@
 
-# math-verify has to give the same verdicts under the oldest and the newest ANTLR runtime that it takes.
 $(ANTLR)/%: $(VENV)/.ready
 	rm -rf $@ $@.part
 	$(PIP) install --no-deps --target $@.part antlr4-python3-runtime==$*

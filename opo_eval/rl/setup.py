@@ -26,13 +26,10 @@ def make_policy(config: TrainConfig, processes: Alone) -> tuple[Policy, Any]:
     """The starting policy and its tokenizer.
 
     Raises EngineError for a checkpoint that cannot be loaded or an architecture that cannot be scored,
-    UsageError for an engine that cannot draw for several processes.
+    UsageError for settings that several processes cannot have.
     """
-    if processes.size > 1 and config.rollout_engine == "vllm":
-        raise UsageError(
-            f"rollout_engine vllm draws for one process, and there are {processes.size}: take hf, or hand "
-            "the run over to verl (--export verl)"
-        )
+    if processes.size > 1:
+        _refuse_for_several(config, processes.size)
     model, tokenizer = load_checkpoint(config.model, "float32", chosen_device(config.device))
     check_head(model)
     _make_saveable(model)
@@ -45,6 +42,18 @@ def make_policy(config: TrainConfig, processes: Alone) -> tuple[Policy, Any]:
         processes=processes,
     )
     return policy, tokenizer
+
+
+def _refuse_for_several(config: TrainConfig, n: int) -> None:
+    if config.rollout_engine == "vllm":
+        raise UsageError(
+            f"rollout_engine vllm draws for one process, and there are {n}: take hf, or hand the run over to "
+            "verl (--export verl)"
+        )
+    if config.device and ":" in config.device:
+        raise UsageError(
+            f"device {config.device!r} would be that of all {n} processes: leave it out, and each takes its own"
+        )
 
 
 def _make_saveable(model: Any) -> None:

@@ -15,8 +15,11 @@ from rl.tiny_policy import tiny_config
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from opo_eval.errors import UsageError
 from opo_eval.rl.batches import cut, dealt
 from opo_eval.rl.interruption import asked_to_stop
+from opo_eval.rl.processes import Alone
+from opo_eval.rl.setup import make_policy
 from opo_eval.rl.steps import read_steps
 from opo_eval.rl.trainer import train
 
@@ -107,6 +110,22 @@ def test_rows_are_dealt_alike() -> None:
     tokens = [sum(rows[place].size for place in share) for share in shares]
     assert max(tokens) - min(tokens) <= 2 * max(row.size for row in rows)
     assert [place for batch in cut(rows, shares[0], 40) for place in batch] != [], "none is lost"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"rollout_engine": "vllm"}, "vllm draws for one process, and there are 2"),
+        ({"device": "cuda:0"}, "'cuda:0' would be that of all 2 processes"),
+    ],
+)
+def test_what_several_processes_cannot_have_is_refused(
+    settings: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    processes = Alone()
+    processes.size = 2
+    with pytest.raises(UsageError, match=said):
+        make_policy(tiny_config(tmp_path, **settings), processes)
 
 
 def test_torchrun_hands_on_the_signal_that_the_terminal_has_sent() -> None:
