@@ -52,7 +52,7 @@ def _refuse_for_several(config: TrainConfig, n: int) -> None:
         )
     if config.device and ":" in config.device:
         raise UsageError(
-            f"device {config.device!r} would be that of all {n} processes: leave it out, and each takes its own"
+            f"device {config.device!r} would be that of all {n} processes: leave it out, each takes its own"
         )
 
 
