@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from math import nan
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import orjson
 import tyro
@@ -97,7 +96,7 @@ def train_as_told(config: TrainConfig) -> None:
         return
     config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "run.toml"
-    path.write_text(_toml(asdict(config)))
+    path.write_text(toml_of(config))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     with subprocess.Popen([*torchrun, "-m", "opo_eval", "train", str(path), "--quiet"]) as process:
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
@@ -105,8 +104,9 @@ def train_as_told(config: TrainConfig) -> None:
             raise OpoEvalError(f"torchrun ended with status {process.returncode}: see what it said above")
 
 
-def _toml(settings: dict[str, Any]) -> str:
-    given = {name: value for name, value in settings.items() if value is not None}
+def toml_of(config: TrainConfig) -> str:
+    """The settings as `opo-eval train` reads them."""
+    given = {name: value for name, value in asdict(config).items() if value is not None}
     return "\n".join(f"{name} = {orjson.dumps(value, default=str).decode()}" for name, value in given.items())
 
 

@@ -13,8 +13,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def asked_to_stop(*, patient: bool = False) -> Iterator[Callable[[], bool]]:
     """In here an interrupt or a termination only makes the yielded function true; a second one stops at once.
 
-    patient: a second one does not; torchrun hands on the signal that the terminal has sent already. Outside
-    the main thread signals cannot be taken, so the function stays false.
+    patient: a second one does not; a cluster's scheduler signals every process, and torchrun hands on what it
+    was sent itself. Outside the main thread signals cannot be taken, so the function stays false.
     """
     asked = threading.Event()
 

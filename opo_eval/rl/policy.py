@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from opo_eval.rl.batches import MicroBatch
-from opo_eval.rl.processes import Alone
+from opo_eval.rl.processes import Processes
 from opo_eval.rl.sharding import whole
 from opo_eval.scoring import TokenStatistics, last_hidden, output_head, token_logprobs, token_stats
 
@@ -31,16 +31,17 @@ class Policy:
         dtype: torch.dtype,
         keep_start: bool = True,
         gradient_checkpointing: bool = False,
-        processes: Alone | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.model, self.temperature, self.dtype = without_dropout(model), temperature, dtype
-        self.processes = processes or Alone()
+        self.processes = processes or Processes()
+        # One after the other, so that no two copies beside the model are whole at once.
         self.start = _frozen_copy(model, model.dtype) if keep_start else None
+        if self.start is not None:
+            self._reading_start = self.processes.sharded(self.start)
         # Split weights cannot draw by themselves: a process may have more to draw than another.
         draws_itself = dtype is torch.float32 and self.processes.size == 1
         self.rollout_model = model if draws_itself else _frozen_copy(model, dtype)
-        if self.start is not None:
-            self._reading_start = self.processes.sharded(self.start)
         self._reading = self.processes.sharded(model)
         self.followers: list[Callable[[], None]] = []
         """What else draws with these weights and has to be brought up to date."""
@@ -112,7 +113,8 @@ class Policy:
     def _arithmetic(self) -> AbstractContextManager[Any]:
         if self.dtype is torch.float32:
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
+        # Its cache would hold on to weights that are split again.
+        return torch.autocast(self.device.type, dtype=self.dtype, cache_enabled=self.processes.size == 1)
 
 
 def _frozen_copy(model: Any, dtype: torch.dtype) -> Any:
@@ -120,10 +122,9 @@ def _frozen_copy(model: Any, dtype: torch.dtype) -> Any:
 
     Rotary frequencies are a buffer: in half precision they would turn far positions by wrong angles.
     """
-    copied = copy.deepcopy(model)
-    for parameter in copied.parameters():  # each once, so tied weights stay tied
-        parameter.data = parameter.data.to(dtype)
-    return copied.requires_grad_(False).eval()
+    # For deepcopy these are copied already: there is no copy in the old type, and tied weights stay tied.
+    cast = {id(p): nn.Parameter(p.detach().to(dtype, copy=True), p.requires_grad) for p in model.parameters()}
+    return copy.deepcopy(model, cast).requires_grad_(False).eval()
 
 
 def without_dropout(model: Any) -> Any:

@@ -12,7 +12,7 @@ from opo_eval.records import Checkpoint, Episode, Finish, Problem
 from opo_eval.rl.batches import Row
 from opo_eval.rl.config import Aggregation
 from opo_eval.rl.loss import token_weights
-from opo_eval.rl.processes import Alone
+from opo_eval.rl.processes import Processes
 from opo_eval.samplers import Generation, Request, Sampler, sample_of, sample_seed
 
 Floats = NDArray[np.float64]
@@ -91,7 +91,7 @@ def roll_out(
     group_size: int,
     seed: int,
     step: int,
-    processes: Alone | None = None,
+    processes: Processes | None = None,
 ) -> Rollout:
     """Draw `group_size` responses to each problem, with seeds that no other step has.
 
@@ -103,7 +103,7 @@ def roll_out(
         for problem in problems
         for index in range(group_size)
     ]
-    generations = (processes or Alone()).gathered(requests, partial(_draw, sampler))
+    generations = (processes or Processes()).divide(requests, partial(_draw, sampler))
     return Rollout(problems=tuple(problems), generations=tuple(generations))
 
 

@@ -15,14 +15,14 @@ from opo_eval.provenance import current_provenance
 from opo_eval.rl.config import TrainConfig
 from opo_eval.rl.data import TrainingData
 from opo_eval.rl.policy import Policy
-from opo_eval.rl.processes import Alone
+from opo_eval.rl.processes import Processes
 from opo_eval.samplers import Sampler
 from opo_eval.samplers.checkpoints import chosen_device, load_checkpoint, model_sha256
 from opo_eval.samplers.hf import HFSampler
 from opo_eval.scoring import check_head
 
 
-def make_policy(config: TrainConfig, processes: Alone) -> tuple[Policy, Any]:
+def make_policy(config: TrainConfig, processes: Processes) -> tuple[Policy, Any]:
     """The starting policy and its tokenizer.
 
     Raises EngineError for a checkpoint that cannot be loaded or an architecture that cannot be scored,
@@ -118,7 +118,9 @@ def prompt_options(config: TrainConfig, benchmark: str) -> dict[str, Any]:
     }
 
 
-def describe(config: TrainConfig, data: TrainingData, sampler: Sampler, processes: Alone) -> dict[str, Any]:
+def describe(
+    config: TrainConfig, data: TrainingData, sampler: Sampler, processes: Processes
+) -> dict[str, Any]:
     """Resolved settings, model, problems and prompts, with the code and the machine."""
     return {
         "config": {**asdict(config), **asdict(config.settled())},

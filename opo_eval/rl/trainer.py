@@ -7,7 +7,7 @@ alone, so an interrupted run goes on as if nothing had happened.
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from math import cos, pi
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.utils.logging import disable_progress_bar
 
-from opo_eval.errors import ElsewhereError, OpoEvalError
+from opo_eval.errors import ElsewhereError, OpoEvalError, StoreError
 from opo_eval.progress import Progress
 from opo_eval.records import Checkpoint, TrainingStep, Verdict
 from opo_eval.rl.advantages import ADVANTAGES
@@ -26,7 +26,7 @@ from opo_eval.rl.clock import Clock
 from opo_eval.rl.config import Schedule, TrainConfig
 from opo_eval.rl.data import TrainingData, filter_data, load_data
 from opo_eval.rl.interruption import asked_to_stop
-from opo_eval.rl.processes import Alone, join
+from opo_eval.rl.processes import Processes, join
 from opo_eval.rl.recording import record_step
 from opo_eval.rl.rewards import GradeReward, Reward, load_reward
 from opo_eval.rl.rollout import Rollout, problems_of_step, roll_out, rows_of, steps_per_epoch
@@ -52,12 +52,12 @@ class Trained:
     """Taken now."""
     n_before: int
     """Taken before."""
-    leads: bool = True
+    is_main: bool = True
     """Whether this process speaks for the run."""
 
     def sentences(self) -> list[str]:
         """What happened, for a person; of several processes one says it."""
-        if not self.leads:
+        if not self.is_main:
             return []
         before = f"; {self.n_before} were taken before" if self.n_before else ""
         said = [*self.data.sentences, f"{self.path}: {counted(len(self.steps), 'step')} taken{before}"]
@@ -90,24 +90,26 @@ def train(config: TrainConfig, *, quiet: bool = False) -> Trained:
     OpoEvalError where a loss is not finite; what was saved before is kept.
     """
     disable_progress_bar()  # transformers' own, which would break into ours at every checkpoint
-    with closing(join()) as processes, ExitStack() as stack:
+    processes = join(config.device)
+    with ExitStack() as stack:
         config = processes.agree(config.checked)
         if config.threads:
             torch.set_num_threads(config.threads)
-        quiet = quiet or not processes.leads
-        open_run = TrainingRun if processes.leads else FollowedRun
+        quiet = quiet or not processes.is_main
+        open_run = TrainingRun if processes.is_main else FollowedRun
         run = stack.enter_context(processes.agree(lambda: open_run(config.out)))
         trainer = stack.enter_context(
             processes.agree(lambda: Trainer(config, run, quiet=quiet, processes=processes))
         )
         n_before = trainer.done
         steps = trainer.run_steps(quiet=quiet)
+    processes.close()
     return Trained(
         path=config.out,
         data=trainer.data,
         steps=tuple(steps),
         n_before=n_before,
-        leads=processes.leads,
+        is_main=processes.is_main,
     )
 
 
@@ -115,12 +117,17 @@ class Trainer:
     """A policy, its optimiser and where they are in a run; a context manager."""
 
     def __init__(
-        self, config: TrainConfig, run: TrainingRun, *, quiet: bool = False, processes: Alone | None = None
+        self,
+        config: TrainConfig,
+        run: TrainingRun,
+        *,
+        quiet: bool = False,
+        processes: Processes | None = None,
     ) -> None:
         self.config, self.run, self.method = config, run, config.settled()
-        self.processes = processes or Alone()
+        self.processes = processes or Processes()
         check_names(config.log_to)  # before hours of filtering
-        self.policy, self.tokenizer = make_policy(config, self.processes)
+        self.policy, self.tokenizer = self.processes.agree(lambda: make_policy(config, self.processes))
         self.optimizer = torch.optim.AdamW(
             self.policy.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -135,7 +142,7 @@ class Trainer:
                 lambda: run.begin(description, may_grow=config.schedule is Schedule.CONSTANT)
             )
             self._restore(self.processes.agree(run.restore))
-            names = config.log_to if self.processes.leads else ()
+            names = config.log_to if self.processes.is_main else ()
             self.writers = make_writers(names, config.out, asdict(config))
             for writer in self.writers:
                 opened.callback(writer.close)
@@ -152,7 +159,9 @@ class Trainer:
         loaded = load_data(config)
         steps_per_epoch(len(loaded.problems), config.problems_per_step)
         sampler = make_sampler(config, self.policy, self.tokenizer, loaded.problems[0].benchmark)
-        data = self.processes.told(lambda: filter_data(loaded, config, sampler, self.grader, quiet=quiet))
+        data = self.processes.broadcast(
+            lambda: filter_data(loaded, config, sampler, self.grader, quiet=quiet)
+        )
         steps_per_epoch(len(data.problems), config.problems_per_step)
         return data, sampler
 
@@ -167,9 +176,9 @@ class Trainer:
         with asking as asked, Progress(what, len(left), unit="steps", quiet=quiet) as progress:
             for number in progress.watch(left):
                 steps.append(self.take_step(number))
-                if any(self.processes.exchanged(asked)):
+                if any(self.processes.all_gather(asked)):
                     self._save_state()
-                    raise KeyboardInterrupt if self.processes.leads else ElsewhereError("interrupted")
+                    raise KeyboardInterrupt if self.processes.is_main else ElsewhereError("interrupted")
         return steps
 
     def take_step(self, number: int) -> TrainingStep:
@@ -178,7 +187,7 @@ class Trainer:
         with clock("rollout"):
             rollout = self._roll_out(number)
         with clock("reward"):
-            earned, verdicts = self.processes.told(lambda: self._score(rollout))
+            earned, verdicts = self.processes.broadcast(lambda: self._score(rollout))
             rewards = rollout.by_group(earned)
         with clock("update"):
             sums, rate = self._learn(number, rollout, rewards, clock)
@@ -195,9 +204,7 @@ class Trainer:
             seconds=clock.seconds,
         )
         # The line comes first: a state without its line could not be completed, a line too many is cut off.
-        self.processes.agree(lambda: self.run.append(step))
-        for writer in self.writers:
-            writer.add(step.step, scalars(step))
+        self.processes.agree(lambda: self._report(step))
         self._save(number)
         return step
 
@@ -219,6 +226,11 @@ class Trainer:
         rewards = self.reward(*rollout.texts())
         return rewards, self.reward.verdicts if isinstance(self.reward, GradeReward) else None
 
+    def _report(self, step: TrainingStep) -> None:
+        self.run.append(step)
+        for writer in self.writers:
+            writer.add(step.step, scalars(step))
+
     def _learn(self, number: int, rollout: Rollout, rewards: Floats, clock: Clock) -> tuple[Sums, float]:
         config, method = self.config, self.method
         options = {} if config.alpha is None else {"alpha": config.alpha}
@@ -228,7 +240,9 @@ class Trainer:
         )
         episodes = rollout.episodes(checkpoint, rewards, advantages)
         mini_batches = split_groups(config.problems_per_step, config.group_size, method.mini_batches)
-        rows = rows_of(rollout, episodes, self.sampler.prompt_ids, mini_batches, method.aggregation)
+        rows = self.processes.agree(
+            lambda: rows_of(rollout, episodes, self.sampler.prompt_ids, mini_batches, method.aggregation)
+        )
         rate = config.learning_rate * rate_factor(number, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -244,6 +258,8 @@ class Trainer:
         )
         try:
             sums = update.run(mini_batches)
+        except ElsewhereError:
+            raise
         except OpoEvalError as error:
             raise OpoEvalError(f"step {number} of {config.out}: {error}{self._kept()}") from None
         self.n_updates += method.mini_batches
@@ -262,7 +278,7 @@ class Trainer:
         return number == self.config.steps or number % every == 0
 
     def _save_checkpoint(self, number: int) -> None:
-        weights = whole_tree(self.policy.model.state_dict(keep_vars=True), keep=self.processes.leads)
+        weights = whole_tree(self.policy.model.state_dict(keep_vars=True), keep=self.processes.is_main)
 
         def write(path: Path) -> None:
             self.policy.model.save_pretrained(path, state_dict=weights)
@@ -277,21 +293,32 @@ class Trainer:
             "model": self.policy.model.state_dict(keep_vars=True),
             "optimizer": self.optimizer.state_dict(),
         }
-        whole_state = whole_tree(state, keep=self.processes.leads)
+        whole_state = whole_tree(state, keep=self.processes.is_main)
         self.processes.agree(lambda: self.run.save_state(whole_state))
 
     def _restore(self, state: dict[str, Any] | None) -> None:
+        _refuse_other_states(
+            self.processes.all_gather(lambda: state["step"] if state else 0), self.config.out
+        )
         if state is not None:
             load_model(self.policy.model, state["model"])
             load_optimizer(self.optimizer, state["optimizer"])
             self.done, self.n_updates = state["step"], state["n_updates"]
-            is_there = self.processes.told((self.config.out / checkpoint_name(self.done)).exists)
+            is_there = self.processes.broadcast((self.config.out / checkpoint_name(self.done)).exists)
             if self._is_due(self.done, self.config.save_every) and not is_there:
                 self._save_checkpoint(self.done)
 
     def _kept(self) -> str:
         saved = sorted(self.config.out.glob("step_*"))
         return f"; the last checkpoint before that is {saved[-1]}" if saved else ""
+
+
+def _refuse_other_states(steps: Sequence[int], out: Path) -> None:
+    if len(set(steps)) > 1:
+        raise StoreError(
+            f"the processes find {out} at different steps ({', '.join(map(str, steps))}): give an out on a "
+            "file system that all machines share"
+        )
 
 
 def _micro_batch(device: torch.device) -> int:

@@ -19,7 +19,7 @@ from opo_eval.rl.config import Method
 from opo_eval.rl.loss import surrogate
 from opo_eval.rl.memory import memory_explained
 from opo_eval.rl.policy import Policy
-from opo_eval.rl.processes import Alone
+from opo_eval.rl.processes import Processes
 from opo_eval.rl.sharding import whole
 from opo_eval.scoring import TokenStatistics, k1, k3
 
@@ -82,11 +82,11 @@ class Update:
             for places in mini_batches:
                 self.optimizer.zero_grad(set_to_none=True)
                 self._step(sum(self._backward(batch, old) for batch in self._micro_batches([places])))
-        self.sums.tokens = self._processes.totals(self.sums.tokens)
+        self.sums.tokens = self._processes.sums(self.sums.tokens)
         return self.sums
 
     @property
-    def _processes(self) -> Alone:
+    def _processes(self) -> Processes:
         return self.policy.processes
 
     def _micro_batches(self, parts: Sequence[Sequence[int]]) -> Iterator[MicroBatch]:
@@ -145,7 +145,7 @@ class Update:
     def _step(self, loss: float) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip or math.inf)))
-        loss = sum(self._processes.exchanged(lambda: loss))
+        loss = sum(self._processes.all_gather(lambda: loss))
         self._processes.agree(lambda: _check_finite(loss, norm))
         self.optimizer.step()
         self.sums.losses.append(loss)

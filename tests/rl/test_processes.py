@@ -4,41 +4,48 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 import torch
 from rl import under_torchrun
 from rl.tiny_policy import tiny_config
 from safetensors.torch import load_file
+from studies.scripts import study
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from opo_eval.errors import UsageError
 from opo_eval.rl.batches import cut, dealt
+from opo_eval.rl.config import TrainConfig
 from opo_eval.rl.interruption import asked_to_stop
-from opo_eval.rl.processes import Alone
+from opo_eval.rl.processes import Processes
 from opo_eval.rl.setup import make_policy
-from opo_eval.rl.steps import read_steps
+from opo_eval.rl.steps import checkpoint_name, read_steps
 from opo_eval.rl.trainer import train
 
 HERE = Path(under_torchrun.__file__)
+_MOST_S = 240
+"""That two processes may take which wait for one another; a busy machine takes 40."""
 
 
-def _torchrun(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def _torchrun(*arguments: str | Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run([*command, *map(str, arguments)], env=environment, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr[:4000]
-    return ran
+    return subprocess.Popen(
+        [*command, *map(str, arguments)], env=environment, stderr=subprocess.PIPE, text=True
+    )
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two processes found."""
     out = tmp_path_factory.mktemp("both")
-    _torchrun(HERE, out)
+    with _torchrun(HERE, out) as process:
+        said = process.communicate(timeout=_MOST_S)[1]
+    assert process.returncode == 0, said[:4000]
     return [torch.load(out / f"{rank}.pt") for rank in (0, 1)]
 
 
@@ -65,40 +72,51 @@ def test_processes_agree(both: list[dict[str, Any]]) -> None:
 
 
 def test_a_run_is_handed_from_one_process_to_two_and_back(tmp_path: Path) -> None:
+    """The two are stopped by a signal, and what they had done is kept."""
     settings = {"log_to": ["tensorboard"], "difficulty_samples": 4}
-    train(tiny_config(tmp_path / "alone", steps=6, **settings), quiet=True)
     config = tiny_config(tmp_path / "handed", steps=2, **settings)
     train(config, quiet=True)
-    toml = tmp_path / "run.toml"
-    toml.write_text(_toml({**vars(config), "steps": 4}))
-    said = _torchrun("-m", "opo_eval", "train", toml, "--quiet")
-    assert said.stdout.count("2 steps taken; 2 were taken before") == 1, "one process speaks"
-    train(tiny_config(tmp_path / "handed", steps=6, **settings), quiet=True)
-    _same_run(tmp_path / "alone", tmp_path / "handed")
+    taken = _interrupted(replace(config, steps=500), tmp_path / "run.toml")
+    assert torch.load(config.out / "state.pt")["step"] == taken >= 4
+    after = {**settings, "steps": taken + 2, "save_every": taken}
+    train(tiny_config(tmp_path / "handed", **after), quiet=True)
+    train(tiny_config(tmp_path / "alone", **after), quiet=True)
+    _same_run(tmp_path / "alone", tmp_path / "handed", taken)
 
 
-def _toml(settings: dict[str, Any]) -> str:
-    given = {name: value for name, value in settings.items() if value is not None}
-    written = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
-    return "\n".join(
-        f"{name} = {orjson.dumps(value, default=str).decode()}" for name, value in written.items()
-    )
+def _interrupted(config: TrainConfig, toml: Path) -> int:
+    """Steps taken when two processes that go on with a run are stopped after some."""
+    toml.write_text(study("in_two_processes").toml_of(config))
+    steps = config.out / "training.jsonl"
+    before, deadline = steps.stat().st_size, time.monotonic() + _MOST_S
+    with _torchrun("-m", "opo_eval", "train", toml, "--quiet") as process:
+        while steps.stat().st_size < 2 * before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=_MOST_S)[1]
+    assert said.count("opo-eval: interrupted") == 1, f"one process speaks: {said[:4000]}"
+    return read_steps(config.out)[-1].step
 
 
-def _same_run(alone: Path, handed: Path) -> None:
-    names = {path.relative_to(alone) for path in alone.glob("step_*/*")}
-    assert names and names == {path.relative_to(handed) for path in handed.glob("step_*/*")}
+def _same_run(alone: Path, handed: Path, interrupted: int) -> None:
     for expected, step in zip(read_steps(alone), read_steps(handed), strict=True):
         for name in ("reward", "n_tokens", "entropy", "kl_start", "kl_rollout_k3", "gradient_norm", "loss"):
             assert getattr(step, name) == pytest.approx(getattr(expected, name), rel=1e-3, abs=1e-6), name
-    for name in ("step_000004", "step_000006"):
-        ours, theirs = (load_file(path / name / "model.safetensors") for path in (alone, handed))
-        assert ours.keys() == theirs.keys()
+    for name in (checkpoint_name(interrupted), checkpoint_name(interrupted + 2)):
+        folders = [path / name for path in (alone, handed)]
+        ours, theirs = (load_file(folder / "model.safetensors") for folder in folders)
+        assert ours.keys() == theirs.keys() and len({frozenset(_names(folder)) for folder in folders}) == 1
         for key in ours:
             torch.testing.assert_close(theirs[key], ours[key], rtol=0, atol=1e-4)
-    model = AutoModelForCausalLM.from_pretrained(handed / "step_000004")
+    by_two = handed / "step_000004"
+    model = AutoModelForCausalLM.from_pretrained(by_two)
     assert model.config.architectures == ["Qwen2ForCausalLM"]
-    assert AutoTokenizer.from_pretrained(handed / "step_000004").eos_token_id == model.config.eos_token_id
+    assert AutoTokenizer.from_pretrained(by_two).eos_token_id == model.config.eos_token_id
+    assert _names(by_two) == _names(alone / checkpoint_name(interrupted))
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 def test_rows_are_dealt_alike() -> None:
@@ -109,7 +127,7 @@ def test_rows_are_dealt_alike() -> None:
     assert sorted(place for share in shares for place in share) == list(range(12))
     tokens = [sum(rows[place].size for place in share) for share in shares]
     assert max(tokens) - min(tokens) <= 2 * max(row.size for row in rows)
-    assert [place for batch in cut(rows, shares[0], 40) for place in batch] != [], "none is lost"
+    assert sorted(place for batch in cut(rows, shares[0], 40) for place in batch) == sorted(shares[0])
 
 
 @pytest.mark.parametrize(
@@ -122,13 +140,13 @@ def test_rows_are_dealt_alike() -> None:
 def test_what_several_processes_cannot_have_is_refused(
     settings: dict[str, str], said: str, tmp_path: Path
 ) -> None:
-    processes = Alone()
+    processes = Processes()
     processes.size = 2
     with pytest.raises(UsageError, match=said):
         make_policy(tiny_config(tmp_path, **settings), processes)
 
 
-def test_torchrun_hands_on_the_signal_that_the_terminal_has_sent() -> None:
+def test_a_second_signal_does_not_stop_the_step_in_flight() -> None:
     with asked_to_stop(patient=True) as asked:
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(os.getpid(), number)

@@ -12,7 +12,7 @@ from rl.updates import GROUPS, SIZE, handmade_rows, run_update
 
 from opo_eval.errors import InputError, OpoEvalError
 from opo_eval.rl.config import METHODS, Aggregation, Method
-from opo_eval.rl.processes import Alone, join
+from opo_eval.rl.processes import Processes, join
 from opo_eval.rl.trainer import train
 from opo_eval.rl.update import split_groups
 
@@ -27,8 +27,12 @@ CASES: dict[str, tuple[Method, int, dict[str, Any]]] = {
     "one process has a row less": (_ALL, 1, {"max_tokens": 1}),
     "entropy bonus and KL penalty": (_PENALISED, GROUPS, {"max_tokens": 70}),
     "mean over tokens": (_TOKENS, GROUPS, {}),
-    "two mini-batches": (_LOOSE_WITH_KL, GROUPS, {"max_tokens": 60}),
-    "a head of its own": (_ALL, GROUPS, {"tied": False}),
+    "two mini-batches that move": (
+        _LOOSE_WITH_KL,
+        GROUPS,
+        {"max_tokens": 60, "rate": 0.01, "gradient_clip": 1.0},
+    ),
+    "a head of its own": (_ALL, 1, {"tied": False, "max_tokens": 1}),
     "gradient checkpointing": (_ALL, GROUPS, {"checkpointing": True, "max_tokens": 70}),
     "clipped": (_ALL, GROUPS, {"gradient_clip": 0.5}),
     "float32": (_ALL, GROUPS, {"dtype": torch.float32, "max_tokens": 70}),
@@ -37,7 +41,7 @@ CASES: dict[str, tuple[Method, int, dict[str, Any]]] = {
 """Name → method, groups of the rollout, how it is run."""
 
 
-def learnt(case: str, processes: Alone | None = None) -> dict[str, Any]:
+def learnt(case: str, processes: Processes | None = None) -> dict[str, Any]:
     """The gradients and sums of a case."""
     method, n_groups, options = CASES[case]
     rows = handmade_rows(method.aggregation, split_groups(n_groups, SIZE, method.mini_batches))
@@ -59,7 +63,7 @@ def refused(call: Callable[[], Any]) -> tuple[str, str]:
     return "", ""
 
 
-def fail_second(processes: Alone) -> None:
+def fail_second(processes: Processes) -> None:
     """Raise in the second process only."""
     if processes.rank == 1:
         raise InputError("the second has no problems")
@@ -69,7 +73,7 @@ def main(out: Path) -> None:
     """Every case, and what all processes hear of one that fails; a file for each process."""
     processes = join()
     found = {case: learnt(case, processes) for case in CASES}
-    gathered = processes.gathered(range(5), lambda share: [(processes.rank, item) for item in share])
+    gathered = processes.divide(range(5), lambda share: [(processes.rank, item) for item in share])
     failure = refused(lambda: processes.agree(lambda: processes.agree(lambda: fail_second(processes))))
     processes.close()
     nothing = refused(lambda: train(tiny_config(out / "run", problems="nowhere.jsonl"), quiet=True))

@@ -1,4 +1,4 @@
-"""The learning from handmade responses, with an optimiser that keeps the gradients and moves nothing."""
+"""The learning from handmade responses, with an optimiser that keeps the gradients."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from opo_eval.rl.clock import Clock
 from opo_eval.rl.config import Aggregation, Method
 from opo_eval.rl.loss import token_weights
 from opo_eval.rl.policy import Policy
-from opo_eval.rl.processes import Alone
+from opo_eval.rl.processes import Processes
 from opo_eval.rl.sharding import load_model, whole
 from opo_eval.rl.update import Sums, Update, split_groups
 
@@ -40,15 +40,16 @@ def handmade_rows(aggregation: Aggregation, parts: Sequence[Sequence[int]], seed
     return rows
 
 
-class Still(torch.optim.SGD):
-    """An optimiser that keeps the gradient of each step and moves nothing."""
+class Watched(torch.optim.SGD):
+    """An optimiser that keeps the gradient of each step."""
 
-    def __init__(self, parameters) -> None:
-        super().__init__(parameters, lr=0.0)
+    def __init__(self, parameters, rate: float) -> None:
+        super().__init__(parameters, lr=rate)
         self.seen: list[torch.Tensor] = []
 
     def step(self, closure=None) -> None:
         self.seen.append(gradient_of(self.param_groups[0]["params"]))
+        super().step(closure)
 
 
 def gradient_of(parameters) -> torch.Tensor:
@@ -67,7 +68,8 @@ def run_update(
     tied: bool = True,
     temperature: float = 0.7,
     gradient_clip: float = 0.0,
-    processes: Alone | None = None,
+    rate: float = 0.0,
+    processes: Processes | None = None,
 ) -> tuple[list[torch.Tensor], Sums]:
     """The gradients of a rollout and what was measured; the start has other weights than the policy."""
     model = small_policy(dtype, tied=tied)
@@ -79,7 +81,7 @@ def run_update(
         processes=processes,
     )
     load_model(policy.start, small_policy(dtype, seed=1, tied=tied).state_dict())
-    optimizer = Still(model.parameters())
+    optimizer = Watched(model.parameters(), rate)
     update = Update(
         policy=policy,
         optimizer=optimizer,
