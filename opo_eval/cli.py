@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -128,6 +129,9 @@ class GradingFlags:
     """Wall-clock limit of each verdict, in seconds."""
     workers: int | None = None
     """Grading processes; default: one a processor."""
+    graders: int | None = None
+    """Graders in actors of a Ray that share the work, each with --workers processes; default: with a
+    --ray-address one a node, else none: grading is done in this process."""
     verifier: str | None = None
     """Your own grader, `module:function` or `file.py:function`, called with (gold, response)."""
 
@@ -322,12 +326,14 @@ class Grade:
     runs: Runs
     """Run directories, or folders of them."""
     grading: Grading = field(default_factory=GradingFlags)
+    ray_address: str | None = None
+    """HOST:PORT of a Ray cluster's head, or auto on one of its nodes; default: with --graders a Ray on this
+    machine that ends with the command."""
     quiet: bool = False
 
     def __call__(self) -> None:
         """Grade every run."""
-        for run in _runs(self.runs):
-            _grade(run, self.grading, quiet=self.quiet)
+        _grade(_runs(self.runs), self.grading, self.ray_address, quiet=self.quiet)
 
 
 @dataclass(kw_only=True)
@@ -521,8 +527,7 @@ class Eval:
         if self.dry_run:
             return _say_plan(sweep)
         runs = _sample(sweep, quiet=self.quiet)
-        for run in runs:
-            _grade(run, self.grading, quiet=self.quiet)
+        _grade(runs, self.grading, self.sampling.ray_address, quiet=self.quiet)
         _compare(runs, folder, self)
 
 
@@ -593,7 +598,7 @@ class Variance:
         from opo_eval.variance import VarianceOptions, measure_variance
 
         for run in _sample(_sweep(self, (self.benchmark,)), quiet=self.quiet):
-            _grade(run, self.grading, quiet=self.quiet)
+            _grade([run], self.grading, self.sampling.ray_address, quiet=self.quiet)
             study = measure_variance(
                 run,
                 self.n,
@@ -671,18 +676,26 @@ class Probe:
 class Export:
     """Hand a report, or the curves of a training run, to other tools."""
 
-    source: Positional[Path]
+    source: Positional[Path | None] = None
     """Folder of a report, or of a training run."""
-    to: tuple[str, ...]
-    """parquet (every table), tensorboard or wandb (curves over steps), model-card (a README.md with results);
-    several at once."""
+    to: tuple[str, ...] = ()
+    """parquet (every table), tensorboard, wandb or trackio (curves over steps), model-card (a README.md with
+    results); several at once."""
     out: Path | None = None
     """Default: export/ in the source."""
     checkpoint: str | None = None
     """model-card: whose results; default: the only one that is no baseline."""
+    schema: Literal["report", "run"] | None = None
+    """Print the JSON Schema of a report's metrics.json, or of a measured run's, and do nothing else."""
 
     def __call__(self) -> None:
         """Write what was asked for."""
+        if self.schema:
+            return self._print_schema(self.schema)
+        if self.source is None or not self.to:
+            raise UsageError(
+                "export takes a folder and what to make of it: opo-eval export reports/NAME --to parquet"
+            )
         from opo_eval.exporters.report import Export as Exported
 
         out = self.out or self.source / "export"
@@ -690,6 +703,13 @@ class Export:
             source=self.source, targets=self.to, out=out, checkpoint=self.checkpoint
         ).sentences():
             _say(sentence)
+
+    def _print_schema(self, document: str) -> None:
+        from opo_eval.report.schema import schema_json
+
+        if self.source is not None or self.to:
+            raise UsageError("--schema is the same for every folder: give it alone")
+        _say(schema_json(document).decode().rstrip("\n"))
 
 
 @dataclass(kw_only=True)
@@ -838,21 +858,24 @@ def _say_plan(sweep: "Sweep") -> None:
         _say(sentence)
 
 
-def _grade(run: "RunDir", flags: GradingFlags, *, quiet: bool) -> None:
-    from opo_eval.grading import Grader
-    from opo_eval.grading.run import grade_run, load_verifier
+def _grade(runs: "Sequence[RunDir]", flags: GradingFlags, ray_address: str | None, *, quiet: bool) -> None:
+    from opo_eval.grading.run import grade_run, load_verifier, make_grader
 
-    with Grader(
-        think=run.manifest.settings.think,
-        where=flags.answer,
-        lenient=not flags.strict_only,
-        workers=flags.workers,
-        timeout_s=flags.timeout,
-        verifier=load_verifier(flags.verifier) if flags.verifier else None,
-    ) as grader:
-        done = grade_run(run, grader, quiet=quiet)
-    for sentence in done.sentences():
-        _say(sentence)
+    verifier = load_verifier(flags.verifier) if flags.verifier else None
+    for think, alike in groupby(runs, key=lambda run: run.manifest.settings.think):
+        with make_grader(
+            graders=flags.graders,
+            ray_address=ray_address,
+            think=think,
+            where=flags.answer,
+            lenient=not flags.strict_only,
+            workers=flags.workers,
+            timeout_s=flags.timeout,
+            verifier=verifier,
+        ) as grader:
+            for run in alike:
+                for sentence in grade_run(run, grader, quiet=quiet).sentences():
+                    _say(sentence)
 
 
 def _compare(runs: "Sequence[RunDir]", path: Path, verb: Compare | Eval) -> None:

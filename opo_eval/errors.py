@@ -36,4 +36,4 @@ class ElsewhereError(OpoEvalError):
 
 
 class EngineError(OpoEvalError):
-    """A sampling engine or a checkpoint cannot be used."""
+    """A sampling engine, a checkpoint or a cluster cannot be used."""

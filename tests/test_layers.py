@@ -37,8 +37,9 @@ MAY_USE = {
     "store": LOWEST | {"frames"},
     "metrics": LOWEST | {"think", "stats", "wording"},
     "problems": LOWEST | {"tabular", "wording", "progress"},
-    "samplers": LOW - {"metrics", "stats"},
-    "grading": LOW - {"metrics", "stats"},
+    "cluster": LOWEST | {"wording"},
+    "samplers": (LOW - {"metrics", "stats"}) | {"cluster"},
+    "grading": (LOW - {"metrics", "stats"}) | {"cluster"},
     "importers": LOW - {"metrics", "stats"},
     "scoring": LOWEST,
     "rl": (LOW - {"metrics", "stats"}) | {"samplers", "grading", "scoring"},
@@ -93,10 +94,12 @@ MAY_USE = {
         "probe",
     }
     | {"scorers", "per_token"},
+    "dataframes": LOW | {"compare", "family", "grading", "importers", "measure", "report", "rl"},
     "training_runs": LOWEST | {"compare", "lineage", "report", "rl", "study", "wording"},
     "cli": {"*"},
     "__main__": {"cli"},
-    "__init__": set(),
+    # For type checkers; what an import loads, a test below says.
+    "__init__": LOW | {"dataframes", "grading", "importers", "measure", "report", "rewards", "samplers"},
 }
 """Part of the package → the other parts that it may import."""
 
@@ -105,6 +108,7 @@ HEAVY = {
     "transformers": {"samplers", "rl", "tiny"},
     "peft": {"samplers"},
     "tensorboard": {"rl"},
+    "trackio": {"rl"},
     "wandb": {"rl"},
     "tokenizers": {"tiny", "report"},
     "math_verify": {"grading"},
@@ -113,10 +117,10 @@ HEAVY = {
     "sacrebleu": {"metrics"},
     "nltk": {"metrics"},
     "httpx2": {"samplers"},
-    "ray": {"samplers"},
+    "ray": {"cluster"},
     "huggingface_hub": {"problems", "exporters"},
     "pyarrow": {"tabular", "problems", "per_token", "exporters"},
-    "pandas": {"tabular", "problems", "report"},
+    "pandas": {"tabular", "problems", "report", "importers", "dataframes"},
 }
 """Library → the parts that may import it."""
 

@@ -1,10 +1,11 @@
 #!/bin/bash
-# Samples on all GPUs of a Slurm allocation:
+# Samples on all GPUs of a Slurm allocation, and grades on all its processors:
 #
 #   sbatch --nodes=4 --gpus-per-node=8 benchmarks/clusters/slurm_ray.sh checkpoints/* --benchmark math500 -n 16
 #
-# What follows the script's name goes to `opo-eval sample`. The checkpoints and the Python environment have to
-# be on a file system that all nodes share. Submitted again, it continues; so --requeue is safe.
+# What follows the script's name goes to `opo-eval sample`; the runs go to $OUT, or else to runs/. Checkpoints
+# and Python environment have to be on a file system that all nodes share. Submitted again, it continues; so
+# --requeue is safe.
 #SBATCH --job-name=opo-eval
 #SBATCH --ntasks-per-node=1
 #SBATCH --exclusive
@@ -37,4 +38,5 @@ while sum(node["Alive"] for node in ray.nodes()) < int(os.environ["SLURM_NNODES"
     time.sleep(1)
 EOF
 
-opo-eval sample "$@" --engine ray --ray-address "$ADDRESS"
+opo-eval sample "$@" --out "${OUT:=runs}" --engine ray --ray-address "$ADDRESS"
+opo-eval grade "$OUT" --ray-address "$ADDRESS"

@@ -1,7 +1,14 @@
 """Finding the answer, and math-verify in killable workers."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opo_eval.grading.extract import ANSWER_PLACES as ANSWER_PLACES
+    from opo_eval.grading.extract import extract_answer as extract_answer
+    from opo_eval.grading.grader import Grader as Grader
+    from opo_eval.grading.grader import Outcome as Outcome
+    from opo_eval.grading.grader import grade_answers as grade_answers
 
 _HOMES = {
     "ANSWER_PLACES": "extract",

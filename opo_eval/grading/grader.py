@@ -7,6 +7,7 @@ math-verify's own verdict over the whole response, as the paper had it, printed 
 import atexit
 import hashlib
 import inspect
+import os
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -308,8 +309,9 @@ def grade_answers(
 ) -> list[Outcome]:
     """Grade responses against golds; one outcome each, in order.
 
-    Works from any thread. The workers stay for the next call with the same settings and end with this
-    process. timeout_s is the wall-clock limit of each verdict in seconds.
+    Works from any thread and in forked processes, each of which has workers of its own; they stay for the
+    next call with the same settings and end with their process. timeout_s is the wall-clock limit of each
+    verdict in seconds.
 
     Raises UsageError for lists of unequal length, what is not text, or an unknown `think` or `where`,
     InputError for an empty gold.
@@ -353,3 +355,11 @@ def _kept_grader(verifier: Callable[[str, str], Any] | None, **settings: Any) ->
 def _close_graders() -> None:
     for grader in _graders.values():
         grader.close()
+
+
+def _renew_lock() -> None:
+    global _graders_lock
+    _graders_lock = Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)  # a thread of the parent may hold the old one

@@ -3,6 +3,8 @@
 A verdict that takes longer than its limit ends with its worker: no signal handler, no thread and no
 co-operation of the graded text is needed, so the limit holds from any thread and against code that
 never returns to Python. What else the worker had been given is done by its successor.
+
+A process that is forked leaves the workers to its parent and starts its own when it needs them.
 """
 
 import base64
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
+from weakref import WeakSet
 
 from opo_eval.errors import OpoEvalError, UsageError
 
@@ -81,12 +84,10 @@ class GradingPool:
             )
         self.timeout_s, self.memory_mb = timeout_s, memory_mb
         self.n_workers = workers or _usable_processors()
-        self._settings = {"memory_mb": memory_mb, "timeout_s": timeout_s, "verifier": _pickled(verifier)}
+        self._settings = {"memory_mb": memory_mb, "timeout_s": timeout_s, "verifier": pickled(verifier)}
         self._workers: list[_Worker] = []
-        self._queue: deque[_Task] = deque()
-        self._one_at_a_time = threading.Lock()
-        self._running_in: int | None = None
-        self._failed_starts = 0
+        self._begin_idle()
+        _pools.add(self)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[int, str]]:
         """Yield (position of the job, its outcome) as the workers finish, in no particular order.
@@ -145,6 +146,20 @@ class GradingPool:
 
     # --- workers come and go ---
 
+    def _begin_idle(self) -> None:
+        self._queue: deque[_Task] = deque()
+        self._one_at_a_time = threading.Lock()
+        self._running_in: int | None = None
+        self._failed_starts = 0
+
+    def _leave_to_parent(self) -> None:
+        """In a process that was just forked: the workers are its parent's, and so is whoever was in a run."""
+        for worker in self._workers:
+            worker.process.poll()  # finds no child, so that Popen neither waits for it nor warns of it
+            _close_pipes(worker)
+        self._workers.clear()
+        self._begin_idle()
+
     def _spawn(self) -> _Worker:
         # The worker finds the modules that this process would find: `-P` keeps the current folder, whose
         # random.py is not ours, off its path unless it is on ours, where it is called "".
@@ -154,6 +169,7 @@ class GradingPool:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=0,  # a fork would inherit the buffer, and a lock that somebody may hold
             env=environment,
         )
         worker = _Worker(process, deadline=time.monotonic() + _START_LIMIT_S)
@@ -275,20 +291,26 @@ def _is_worn(worker: _Worker, memory_mb: int) -> bool:
 
 def _send(worker: _Worker, message: Any) -> None:
     # A worker that has died is noticed by its closed output, where its tasks are taken back.
+    unsent = memoryview(json.dumps(message).encode() + b"\n")
     with suppress(BrokenPipeError):
-        worker.process.stdin.write(json.dumps(message).encode() + b"\n")  # type: ignore[union-attr]
-        worker.process.stdin.flush()  # type: ignore[union-attr]
+        while unsent:
+            unsent = unsent[worker.process.stdin.write(unsent) :]  # type: ignore[union-attr]
 
 
 def _end(worker: _Worker) -> None:
     worker.process.kill()
     worker.process.wait()
+    _close_pipes(worker)
+
+
+def _close_pipes(worker: _Worker) -> None:
     for stream in (worker.process.stdin, worker.process.stdout):
         with suppress(OSError):
             stream.close()  # type: ignore[union-attr]
 
 
-def _pickled(verifier: Callable[[str, str], Any] | None) -> str | None:
+def pickled(verifier: Callable[[str, str], Any] | None) -> str | None:
+    """A verifier as text for another process. Raises UsageError for one that cannot be sent there."""
     if verifier is None:
         return None
     import cloudpickle
@@ -300,3 +322,16 @@ def _pickled(verifier: Callable[[str, str], Any] | None) -> str | None:
             f"the verifier {verifier!r:.80} cannot be sent to a worker process ({error}): "
             "open files, locks and models inside the function, not outside"
         ) from None
+
+
+# --- forks ------------------------------------------------------------------------------------------
+
+_pools: "WeakSet[GradingPool]" = WeakSet()
+
+
+def _leave_workers_to_parent() -> None:
+    for pool in _pools:
+        pool._leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_leave_workers_to_parent)

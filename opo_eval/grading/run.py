@@ -13,7 +13,7 @@ from typing import Any
 
 import cloudpickle
 
-from opo_eval.errors import InputError, UsageError
+from opo_eval.errors import EngineError, InputError, UsageError
 from opo_eval.grading.grader import Grader, Outcome
 from opo_eval.progress import Progress
 from opo_eval.records import Grade, Problem, Verdict, verdicts_disagree
@@ -70,6 +70,23 @@ def grade_run(run: RunDir, grader: Grader, *, quiet: bool = False) -> Graded:
                 n_disagree += verdicts_disagree(outcome.verdict, outcome.lenient_verdict)
     refused = () if grader.verifier else _refused(problems, grader)
     return Graded(run.path, verdicts, n_disagree, len(done), refused)
+
+
+def make_grader(*, graders: int | None = None, ray_address: str | None = None, **settings: Any) -> Grader:
+    """A grader in this process or, where `graders` or an address is given, several on a Ray.
+
+    Raises what a Grader and a RayGrader do, EngineError where Ray is not installed.
+    """
+    if graders is None and ray_address is None:
+        return Grader(**settings)
+    try:
+        from opo_eval.grading.ray_grader import RayGrader
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"grading on a Ray needs {error.name}, which is not installed: pip install 'opo-eval[ray]', or "
+            "leave out --graders and --ray-address"
+        ) from None
+    return RayGrader(graders=graders, ray_address=ray_address, **settings)
 
 
 def load_verifier(name: str, *, option: str = "--verifier") -> Callable[..., Any]:

@@ -95,9 +95,7 @@ def main() -> None:
 
 def _prepare(settings: dict[str, Any]) -> Callable[[dict[str, str]], str]:
     if settings["verifier"]:
-        import cloudpickle
-
-        verifier = cloudpickle.loads(base64.b64decode(settings["verifier"]))
+        verifier = unpickled(settings["verifier"])
         _cap_memory(settings["memory_mb"])
         return lambda job: _own_verdict(verifier, job["gold"], job["text"])
     import logging
@@ -246,6 +244,13 @@ def _parse(text: str) -> list[Any]:
 
 
 # --- verdicts by the user's own function ------------------------------------------------------------
+
+
+def unpickled(verifier: str) -> Callable[[str, str], Any]:
+    """The function that `pool.pickled` was given."""
+    import cloudpickle
+
+    return cloudpickle.loads(base64.b64decode(verifier))
 
 
 def _own_verdict(verifier: Callable[[str, str], Any], gold: str, response: str) -> str:

@@ -1,4 +1,4 @@
-"""A Ray to work on, at an address or of our own on this machine, and what each replica gets of it."""
+"""A Ray to work on, at an address or of our own on this machine, and what each replica gets of its nodes."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ import ray
 
 _ANSWER_S = 10.0
 _OBJECTS_BYTES = 2**27
-"""Of a local Ray's store: generations pass through one by one."""
+"""Of a local Ray's store: what goes through it is small, or spilled to disk."""
 _OF_OUR_OWN: Mapping[str, Any] = {
     "address": "local",
     "include_dashboard": False,
@@ -120,23 +120,26 @@ def living_nodes() -> list[Resources]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def reserve(nodes: Sequence[Resources], n: int | None, gpus_each: int) -> Reserved:
+def reserve(
+    nodes: Sequence[Resources], n: int | None, *, gpus_each: int = 0, noun: str = "replica"
+) -> Reserved:
     """What n replicas need, of what the nodes have.
 
     n: None for as many as there are GPUs for, or one where there is no GPU. gpus_each: 0 for replicas that
-    use none. Without GPUs the processors are divided equally. Raises UsageError where n do not fit.
+    use none. Without GPUs the processors are divided equally. noun: of the option, for one of them. Raises
+    UsageError where n do not fit.
     """
     if n is not None and n < 1:
-        raise UsageError(f"replicas cannot be {n}: it has to be at least 1")
+        raise UsageError(f"{noun}s cannot be {n}: it has to be at least 1")
     if gpus_each and any(node.get("GPU") for node in nodes):
         room = _room(nodes, "GPU", gpus_each)
-        _refuse_crowd(max(n or 1, 1), room, f"GPU{'' if gpus_each == 1 else 's'}", gpus_each, nodes)
+        _refuse_crowd(n or 1, room, nodes, noun=noun, each=gpus_each, kind="GPU")
         return Reserved(n=n or room, gpus=gpus_each, cpus=1)
-    return Reserved(n=n or 1, gpus=0, cpus=_cpus_each(nodes, n or 1))
+    return Reserved(n=n or 1, gpus=0, cpus=_cpus_each(nodes, n or 1, noun))
 
 
-def _cpus_each(nodes: Sequence[Resources], n: int) -> int:
-    _refuse_crowd(n, _room(nodes, "CPU", 1), "CPU", 1, nodes)
+def _cpus_each(nodes: Sequence[Resources], n: int, noun: str) -> int:
+    _refuse_crowd(n, _room(nodes, "CPU", 1), nodes, noun=noun, each=1, kind="CPU")
     most = int(max(node.get("CPU", 0) for node in nodes))
     return max(each for each in range(1, most + 1) if _room(nodes, "CPU", each) >= n)
 
@@ -145,9 +148,10 @@ def _room(nodes: Iterable[Resources], kind: str, each: int) -> int:
     return sum(int(node.get(kind, 0)) // each for node in nodes)
 
 
-def _refuse_crowd(n: int, room: int, noun: str, each: int, nodes: Sequence[Resources]) -> None:
+def _refuse_crowd(n: int, room: int, nodes: Sequence[Resources], *, noun: str, each: int, kind: str) -> None:
     if n > room:
+        asked, there = f"{counted(n, noun)} with {counted(each, kind)} each", counted(len(nodes), "node")
         raise UsageError(
-            f"{counted(n, 'replica')} with {each} {noun} each do not fit into {counted(len(nodes), 'node')} "
-            f"with room for {room}: lower --replicas" + (" or --tensor-parallel" if each > 1 else "")
+            f"{asked} do not fit into {there} with room for {room}: lower --{noun}s"
+            + (" or --tensor-parallel" if each > 1 else "")
         )
