@@ -38,14 +38,16 @@ class StepPoint:
     checkpoint: str
     value: float
     interval: Interval | None
-    """Over problems like these."""
+    """Over problems like these; None with fewer than two problems, or where all problems are alike."""
     delta: float | None = None
     """Less the reference, on the problems on which all of the curve and the reference define the metric;
-    None for the reference itself."""
+    None for the reference itself, and without one."""
     difference: Interval | None = None
-    """Of `delta`, over problems like these, this step alone."""
+    """Of `delta`, over problems like these, this step alone; None where `delta` is, with fewer than two
+    problems, or where nothing varies."""
     band: Interval | None = None
-    """Of `delta`, all steps of the curve at once; None with fewer than ten problems."""
+    """Of `delta`, all steps of the curve at once; None where `difference` is, or with fewer than ten
+    problems."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ class LastMean:
     steps: tuple[int, ...]
     value: float
     interval: Interval | None
-    """Over problems like these."""
+    """Over problems like these; None with fewer than two problems, or where all problems are alike."""
     difference: Comparison | None
     """Less the reference, paired over problems; None where there is none, or it is one of the steps."""
 

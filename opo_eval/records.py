@@ -386,12 +386,14 @@ class MetricRow:
     interval_these: Interval | None = None
     """Over new samples of these problems; None where the metric does not give it, as pass@n cannot."""
     band: Interval | None = None
-    """For pass@k and pass^k, over problems like these: holds for all k of the curve at once."""
+    """For pass@k and pass^k, over problems like these: holds for all k of the curve at once. None for other
+    metrics, with fewer than ten problems, or where all problems are alike."""
     unit: Unit
     better: Better
     n_problems: int
     """Problems on which the metric is defined."""
     n_samples: int
+    """Of all problems, those left out too."""
     n_problems_left_out: int
     """Problems on which it is undefined."""
     n_samples_left_out: int
@@ -414,7 +416,9 @@ class ProblemStatistics:
     denominator, variance of the denominator, and the degrees of freedom of these estimates; None where the
     metric does not give them."""
     n_samples: tuple[int, ...]
+    """Of each problem, those left out too."""
     n_samples_left_out: tuple[int, ...]
+    """Samples on which it is undefined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -425,10 +429,12 @@ class SampleOutcomes:
     """Place in the table's `problem_ids`."""
     index: tuple[int, ...]
     verdict: tuple[Verdict | None, ...]
-    """None where nobody graded."""
+    """Strict; None where nobody graded."""
     finish: tuple[Finish | None, ...]
+    """How each response ended; None where a foreign log does not say."""
     characters: tuple[int, ...]
     tokens: tuple[int | None, ...]
+    """Length of each response in tokens; None where nobody counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -443,7 +449,7 @@ class MetricTable:
     cluster: str | None = None
     """The tag by which intervals draw problems together; None: each problem is drawn alone."""
     clusters: tuple[str, ...] | None = None
-    """The value of that tag for each problem."""
+    """The value of that tag for each problem; None without a tag."""
     rows: tuple[MetricRow, ...]
     statistics: tuple[ProblemStatistics, ...]
     outcomes: SampleOutcomes
@@ -465,25 +471,36 @@ class Comparison:
     value_b: float
     delta: float
     interval: Interval | None
-    """Over problems like these; of arms, over training seeds and problems like these."""
+    """Over problems like these; of arms, over training seeds and problems like these. None with fewer than
+    two problems, or where nothing varies."""
     interval_these: Interval | None = None
-    """Over new samples of these problems; None where the metric does not give it, and for arms."""
+    """Over new samples of these problems; None where the metric does not give it, for arms, and for a mean
+    over steps."""
     band: Interval | None = None
-    """For pass@k and pass^k, over problems like these: holds for all k of the curve at once."""
+    """For pass@k and pass^k, over problems like these: holds for all k of the curve at once. None for other
+    metrics, with fewer than ten problems, where nothing varies, for arms, and for a mean over steps."""
     p_value: float | None = None
-    """Two-sided, of no difference; None with fewer than two problems."""
+    """Two-sided, of no difference; None with fewer than two problems, or where arms differ and neither seeds
+    nor problems vary."""
     p_adjusted: float | None = None
     """By Holm over the family of the comparison; None for a metric outside it."""
     mde80: float | None = None
-    """The true difference that a test at 5 % would find with 80 % power; None where nothing varies."""
+    """The true difference that a test at 5 % would find with 80 % power; None where nothing varies, with too
+    few problems for any difference to be found, and for a mean over steps."""
     problems_needed: int | None = None
-    """How many problems like these would tell a true difference of this size, with 80 % power."""
+    """How many problems like these would tell a true difference of this size, with 80 % power; None where no
+    number would, for arms, and for a mean over steps."""
     unit: Unit
     better: Better
     n_problems: int
+    """Problems that both have and on which both define the metric."""
     n_train_seeds: int = 1
     """Of the arm that has fewer; 1 where two checkpoints are compared."""
     signature: str
+
+
+REPORT_SCHEMA = "opo_eval.report/1"
+"""Version of a report's metrics.json; `opo-eval export --schema report` describes it."""
 
 
 # --- how it was made --------------------------------------------------------------------------------

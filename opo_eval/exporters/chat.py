@@ -15,6 +15,8 @@ from opo_eval.rl.config import TrainConfig
 Conversation = list[dict[str, str]]
 
 _CONTENTS = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+_DOLLARS = {"data": "{{ '$' }}", "string": r"\x24", "comment": ""}
+"""Part of a Jinja template → what says a dollar there."""
 
 
 def same_prompts(
@@ -55,9 +57,24 @@ def _candidates(own: str | None, prefix: str) -> Iterator[str | None]:
     # Only where a response is to come, which is everywhere but in templates of whole conversations.
     then = f"{{% if add_generation_prompt %}}{{{{ {json.dumps(prefix, ensure_ascii=False)} }}}}{{% endif %}}"
     if own is None:
-        yield _CONTENTS + (then if prefix else "")
-        yield "{{ bos_token }}" + _CONTENTS + (then if prefix else "")
+        contents = without_dollars(_CONTENTS + (then if prefix else ""))
+        yield contents
+        yield "{{ bos_token }}" + contents
     elif prefix:
-        yield own.removesuffix("\n") + then
+        yield without_dollars(own.removesuffix("\n") + then)
     else:
         yield None
+
+
+def without_dollars(template: str) -> str:
+    r"""The same chat template with every dollar spelt otherwise, where it has a `${`.
+
+    verl's settings are OmegaConf's, which takes `${` for the name of another setting. An escaped `\${` would
+    be one again after `OmegaConf.resolve`, with which verl begins.
+    """
+    from jinja2 import Environment
+
+    if "${" not in template:
+        return template
+    parts = Environment().lex(template)
+    return "".join(text.replace("$", _DOLLARS.get(kind, "$")) for _, kind, text in parts)

@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 
 from opo_eval.errors import EngineError, InputError, UsageError
+from opo_eval.records import REPORT_SCHEMA
 from opo_eval.rl.steps import read_steps
 from opo_eval.rl.writers import WRITERS, make_writers, scalars
 from opo_eval.wording import listed, nearest
 
-SCHEMA = "opo_eval.report/1"
 PARQUET, CARD = "parquet", "model-card"
 TARGETS = (PARQUET, *WRITERS, CARD)
 Points = dict[int, dict[str, float]]
@@ -147,9 +147,9 @@ def read_report(report: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}): compare again") from None
     schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != SCHEMA:
+    if schema != REPORT_SCHEMA:
         raise InputError(
-            f"{path} has the schema {schema!r}, and {SCHEMA!r} is what can be exported: compare again"
+            f"{path} has the schema {schema!r}, and {REPORT_SCHEMA!r} is what can be exported: compare again"
         )
     return document
 

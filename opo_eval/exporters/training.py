@@ -1,6 +1,7 @@
 """What the exports for other trainers share: problems, prompts, files, and what none can express."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,15 +126,21 @@ def grading_of(config: TrainConfig) -> str:
 
 
 def yaml(tree: Mapping[str, Any], depth: int = 0) -> str:
-    """Nested settings as YAML; every scalar and list is written as JSON, which is YAML too."""
+    """Nested settings as YAML; every scalar and list is written as JSON but for what ASCII lacks."""
     lines = []
     for key, value in tree.items():
         indent = "  " * depth
         if isinstance(value, Mapping):
             lines.append(f"{indent}{key}:\n{yaml(value, depth + 1)}")
         else:
-            lines.append(f"{indent}{key}: {json.dumps(value)}\n")
+            lines.append(f"{indent}{key}: {_inline(value)}\n")
     return "".join(lines)
+
+
+def _inline(value: Any) -> str:
+    # JSON spells an emoji as two surrogates, which a reader of YAML does not put together.
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub(r"[^ -~]", lambda found: f"\\U{ord(found[0]):08x}", text)
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:

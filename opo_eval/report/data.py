@@ -4,19 +4,19 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from math import nan
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import orjson
 
 from opo_eval.over_steps import LastMean, StepCurve, StepPoint
-from opo_eval.records import Comparison, Interval, MetricRow, MetricTable
+from opo_eval.records import REPORT_SCHEMA, Comparison, Interval, MetricRow, MetricTable
 from opo_eval.report.values import reading
 from opo_eval.report.views import BenchmarkView
 
 if TYPE_CHECKING:
     from opo_eval.compare import ComparedRuns
 
-SCHEMA = "opo_eval.report/1"
 _BOUNDS = {
     "interval": ("low", "high", "level", "kind"),
     "interval_these": ("these_low", "these_high"),
@@ -24,11 +24,11 @@ _BOUNDS = {
 }
 """Field of a record → its columns; the latter two have the level of the first, and one kind each."""
 _INTERVALS = tuple(column for columns in _BOUNDS.values() for column in columns)
-_METRICS = (
+METRIC_COLUMNS = (
     "checkpoint", "benchmark", "subset", "metric", "family", "value", *_INTERVALS, "unit", "better", "n",
     "n_problems", "n_samples", "n_problems_left_out", "n_samples_left_out", "signature",
 )  # fmt: skip
-_DIFFERENCES = (
+DIFFERENCE_COLUMNS = (
     "benchmark", "metric", "family", "a", "b", "value_a", "value_b", "delta", *_INTERVALS, "unit", "better",
     "p_value", "p_adjusted", "reading", "mde80", "problems_needed", "n_problems", "n_train_seeds",
     "signature",
@@ -46,6 +46,7 @@ _LAST_MEANS = (
     "benchmark", "training_run", "metric", "steps", "value", "low", "high", "reference", "reference_value",
     "delta", "delta_low", "delta_high", "level", "kind", "p_value", "n_problems",
 )  # fmt: skip
+_Record = TypeVar("_Record", MetricRow, Comparison)
 _OUTCOMES = ("index", "verdict", "finish", "characters", "tokens")
 _SAMPLES = ("checkpoint", "benchmark", "problem_id", "source_id", *_OUTCOMES)
 
@@ -55,7 +56,7 @@ def metrics_json(compared: "ComparedRuns") -> bytes:
     # On one line: most of it is columns of numbers, which indenting makes three times as long.
     return orjson.dumps(
         {
-            "schema": SCHEMA,
+            "schema": REPORT_SCHEMA,
             "notes": compared.notes,
             "tables": compared.tables,
             "comparisons": compared.comparisons,
@@ -69,18 +70,19 @@ def metrics_json(compared: "ComparedRuns") -> bytes:
 
 def metrics_csv(views: Iterable[BenchmarkView]) -> bytes:
     """Every row of every table; shares are from 0 to 1."""
-    rows = (_flat(row) | {"n": table.n} for view in views for table in view.tables for row in table.rows)
-    return csv_table(_METRICS, rows)
+    return csv_table(METRIC_COLUMNS, metric_cells(table for view in views for table in view.tables))
 
 
 def differences_csv(views: Iterable[BenchmarkView]) -> bytes:
     """Every difference between checkpoints, `b` minus `a`; shares are from 0 to 1."""
-    return csv_table(_DIFFERENCES, (_difference(view, row) for view in views for row in view.comparisons))
+    cells = (row for view in views for row in difference_cells(view.comparisons, view.tables))
+    return csv_table(DIFFERENCE_COLUMNS, cells)
 
 
 def arms_csv(views: Iterable[BenchmarkView]) -> bytes:
     """Every difference between arms, `b` minus `a`; shares are from 0 to 1."""
-    return csv_table(_DIFFERENCES, (_difference(view, row) for view in views for row in view.arm_comparisons))
+    cells = (row for view in views for row in difference_cells(view.arm_comparisons, view.tables))
+    return csv_table(DIFFERENCE_COLUMNS, cells)
 
 
 def over_steps_csv(views: Iterable[BenchmarkView]) -> bytes:
@@ -111,6 +113,50 @@ def dump(document: Mapping[str, Any]) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
+def metric_cells(tables: Iterable[MetricTable]) -> Iterator[dict[str, Any]]:
+    """A row of metrics.csv for every row of every table, by column."""
+    return (_flat(row) | {"n": table.n} for table in tables for row in table.rows)
+
+
+def difference_cells(
+    comparisons: Iterable[Comparison], tables: Iterable[MetricTable]
+) -> Iterator[dict[str, Any]]:
+    """A row of differences.csv for every comparison of checkpoints or arms of these tables, by column."""
+    families = {of.metric: of.family for table in tables for of in table.rows}
+    return (_flat(row) | {"family": families.get(row.metric), "reading": reading(row)} for row in comparisons)
+
+
+def records_of(cls: type[_Record], rows: Iterable[Mapping[str, Any]]) -> list[_Record]:
+    """The records behind rows of metrics.csv or differences.csv, however the cells were read.
+
+    A cell that is None was empty. Such a row has the level and kind of its `interval` only: the other two are
+    given the same, or without one NaN and no kind.
+    """
+    hints = get_type_hints(cls)
+    return [cls(**{name: _field(name, hint, cells) for name, hint in hints.items()}) for cells in rows]
+
+
+def _field(name: str, hint: Any, cells: Mapping[str, Any]) -> Any:
+    if name in _BOUNDS:
+        low, high = _BOUNDS[name][:2]
+        return interval_of(cells, low, high)
+    # A name may look like a number, and a whole number be read as a fraction.
+    kind = next(iter(get_args(hint)), hint)
+    return None if cells[name] is None else kind(cells[name])
+
+
+def interval_of(cells: Mapping[str, Any], low: str, high: str) -> Interval | None:
+    """The interval that these columns of a row hold; None where they are empty."""
+    if cells[low] is None:
+        return None
+    return Interval(
+        low=float(cells[low]),
+        high=float(cells[high]),
+        level=nan if cells["level"] is None else float(cells["level"]),
+        kind=cells["kind"] or "",
+    )
+
+
 def _flat(row: MetricRow | Comparison) -> dict[str, Any]:
     cells = asdict(row)
     for name, columns in _BOUNDS.items():
@@ -118,11 +164,6 @@ def _flat(row: MetricRow | Comparison) -> dict[str, Any]:
         # The name of a column ends with the field that it holds.
         cells |= {column: interval.get(column.rpartition("_")[2]) for column in columns}
     return cells
-
-
-def _difference(view: BenchmarkView, row: Comparison) -> dict[str, Any]:
-    families = {of.metric: of.family for table in view.tables for of in table.rows}
-    return _flat(row) | {"family": families.get(row.metric), "reading": reading(row)}
 
 
 def _step(curve: StepCurve, point: StepPoint) -> dict[str, Any]:

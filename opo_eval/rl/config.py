@@ -195,7 +195,7 @@ class TrainConfig:
     state_every: int | None = None
     """Steps between states to continue from; default: with every checkpoint."""
     log_to: tuple[str, ...] = ()
-    """tensorboard, wandb."""
+    """tensorboard, wandb, trackio."""
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> "TrainConfig":

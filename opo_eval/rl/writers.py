@@ -1,14 +1,18 @@
-"""Trackers that show a training run while it goes on: TensorBoard and Weights & Biases.
+"""Trackers that show a training run while it goes on: TensorBoard, Weights & Biases and trackio.
 
 Each gets every number of every TrainingStep under the field's own name, times as `seconds/rollout`; a value
 that is not known is no point. Their libraries are loaded when they are chosen. A continued run takes some
 steps again: a tracker shows each step once.
 """
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -110,35 +114,17 @@ class WandbWriter:
     """
 
     def __init__(self, out: Path, config: Mapping[str, Any]) -> None:
-        self._path = out / "wandb" / "opo_eval.json"
-        self._state = _read_state(self._path)
-        self._run = _start_wandb(out, self._state["id"], config)
+        self._shown = _Shown(out / "wandb" / "opo_eval.json", "W&B")
+        self._run = _start_wandb(out, self._shown.run_id, config)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Log the step, unless it has been."""
-        if step <= self._state["step"]:
-            return
-        # Noted first: killed in between, a run shows a step less, but never one twice.
-        self._state["step"] = step
-        write_atomically(self._path, orjson.dumps(self._state))
-        self._run.log(dict(values), step=step, commit=True)
+        if self._shown.first_time(step):
+            self._run.log(dict(values), step=step, commit=True)
 
     def close(self) -> None:
         """End the run and wait until everything is where it belongs."""
         self._run.finish()
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {"id": uuid4().hex, "step": -1}
-    try:
-        state = orjson.loads(path.read_bytes())
-        return {"id": str(state["id"]), "step": int(state["step"])}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StoreError(
-            f"{path} cannot be read ({type(error).__name__}), so the W&B run cannot go on: restore it, or "
-            "delete it to begin another W&B run"
-        ) from None
 
 
 def _start_wandb(out: Path, run_id: str, config: Mapping[str, Any]) -> Any:
@@ -152,8 +138,7 @@ def _start_wandb(out: Path, run_id: str, config: Mapping[str, Any]) -> Any:
             id=run_id,
             name=out.resolve().name,
             dir=str(out),
-            # W&B would show an enum by its Python name, not as it was given.
-            config=orjson.loads(orjson.dumps(dict(config), default=str)),
+            config=_plain(config),
             resume="allow",
         )
     except wandb.Error as error:
@@ -164,8 +149,108 @@ def _start_wandb(out: Path, run_id: str, config: Mapping[str, Any]) -> Any:
         ) from None
 
 
+class TrackioWriter:
+    """A run of trackio with its files in `out`/trackio; TRACKIO_DIR and trackio's other variables are obeyed.
+
+    In a folder or on a server that runs share, the run's name ends with a part of its id. trackio takes
+    nothing back either: see `WandbWriter`. Its own process outlives one that is killed, and keeps what it was
+    given.
+    """
+
+    def __init__(self, out: Path, config: Mapping[str, Any]) -> None:
+        if find_spec("trackio") is None:
+            raise ImportError("No module named 'trackio'")
+        self._shown = _Shown(out / "trackio" / "opo_eval.json", "trackio")
+        shared = any(os.environ.get(name) for name in _TRACKIO_SHARED)
+        name = out.resolve().name + (f"-{self._shown.run_id[:6]}" if shared else "")
+        self._process = _start_trackio(out)
+        self._tell({"project": _PROJECT, "name": name, "resume": "allow", "config": _plain(config)})
+        self._refuse_failed()
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Log the step, unless it has been. Raises EngineError where trackio has ended."""
+        if self._shown.first_time(step):
+            self._tell({"step": step, "metrics": dict(values)})
+
+    def close(self) -> None:
+        """End the run and wait until everything is where it belongs."""
+        # A process that was forked from this one may hold the pipe open: the end of the input is not enough.
+        if not self._process.stdin.closed:
+            self._tell(None)
+        self._process.communicate()
+
+    def _tell(self, message: Mapping[str, Any] | None) -> None:
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self._process.communicate()
+            raise EngineError(
+                f"trackio's process has ended with status {self._process.returncode}: what it printed says "
+                "why; run again to go on, or leave trackio out"
+            ) from None
+
+    def _refuse_failed(self) -> None:
+        if (said := self._process.stdout.readline()) != "\n":
+            self._process.communicate()
+            why = said.strip().rstrip(".") or f"it ended with status {self._process.returncode}"
+            raise EngineError(f"trackio does not start ({why}): see its settings, or leave trackio out")
+
+
+_TRACKIO_SHARED = ("TRACKIO_DIR", "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
+
+
+def _start_trackio(out: Path) -> subprocess.Popen[str]:
+    folder = os.environ.get("TRACKIO_DIR") or str(out.resolve() / "trackio")
+    return subprocess.Popen(
+        [sys.executable, "-m", "opo_eval.rl.trackio_run"],
+        env=os.environ | {"TRACKIO_DIR": folder},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # an interrupt from the keyboard is for us: trackio is told when to end
+    )
+
+
+# --- what they have in common -----------------------------------------------------------------------
+
+
+class _Shown:
+    """Up to which step a tracker has been shown a run, and under which id, kept in a file."""
+
+    def __init__(self, path: Path, tracker: str) -> None:
+        self._path, self.run_id, self._last = path, uuid4().hex, -1
+        if path.exists():
+            self._read(tracker)
+
+    def first_time(self, step: int) -> bool:
+        """Whether the step has not been shown; from now on it has."""
+        if step <= self._last:
+            return False
+        # Noted first: killed in between, a run shows a step less, but never one twice.
+        self._last = step
+        write_atomically(self._path, orjson.dumps({"id": self.run_id, "step": step}))
+        return True
+
+    def _read(self, tracker: str) -> None:
+        try:
+            state = orjson.loads(self._path.read_bytes())
+            self.run_id, self._last = str(state["id"]), int(state["step"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StoreError(
+                f"{self._path} cannot be read ({type(error).__name__}), so the {tracker} run cannot go on: "
+                f"restore it, or delete it to begin another {tracker} run"
+            ) from None
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON has them: trackers would show an enum by its Python name, not as it was given."""
+    return orjson.loads(orjson.dumps(dict(config), default=str))
+
+
 WRITERS: dict[str, Callable[[Path, Mapping[str, Any]], Writer]] = {
     "tensorboard": TensorBoardWriter,
     "wandb": WandbWriter,
+    "trackio": TrackioWriter,
 }
 """Name → writer."""

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
 from report.handmade import compared, comparison, curve, step_curve
-from rl.tracked import curves, history
+from rl.tracked import curves, history, trackio_runs
 
 from opo_eval.cli import run
 from opo_eval.compare import ComparedRuns
@@ -70,6 +70,23 @@ def test_wandb_offline_has_every_step(report: Path, tmp_path: Path) -> None:
     (steps,) = history(tmp_path / "opo_seed0")
     logged = {values["_step"]: values["sums/pass@1"] for _, values in steps}
     assert logged == {0: pytest.approx(0.3), 20: pytest.approx(0.4), 40: pytest.approx(0.5)}
+
+
+def test_trackio_has_every_run_and_step(
+    report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "all"))
+    assert export(report, tmp_path, "trackio") == 0
+    logs = {name[: -len("-012345")]: run["logs"] for name, run in trackio_runs(tmp_path / "all").items()}
+    assert {name: [log["step"] for log in of] for name, of in logs.items()} == {
+        "opo_seed0": [0, 20, 40],
+        "opo__seed1": [0, 30],
+    }
+    assert [log["sums/pass@1"] for log in logs["opo_seed0"]] == pytest.approx([0.3, 0.4, 0.5])
+    assert logs["opo_seed0"][1]["sums/pass@1/low"] == pytest.approx(0.3)
+    said, errors = capfd.readouterr()
+    assert said == f"{tmp_path}/opo_seed0/trackio: 3 steps\n{tmp_path}/opo__seed1/trackio: 2 steps\n"
+    assert errors == ""
 
 
 def test_a_model_card_is_read_by_the_hubs_own_library(report: Path, tmp_path: Path) -> None:

@@ -5,17 +5,22 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from rl.tiny_policy import tiny_config
+from transformers import AutoTokenizer
 
 from opo_eval.exporters import export_training
+from opo_eval.exporters.chat import template_ids, without_dollars
 from opo_eval.exporters.verl import ESTIMATORS, export
 from opo_eval.records import Think
 from opo_eval.rl.config import METHODS, TrainConfig
 from opo_eval.rl.data import load_data
+from opo_eval.tiny import checkpoint_path
 
 
 def settings(config: TrainConfig) -> dict[str, Any]:
@@ -82,6 +87,52 @@ def test_precision_and_trackers_go_along(tmp_path):
     assert found["actor_rollout_ref.actor.optim.lr_scheduler_type"] == "cosine"
     differences = export(tiny_config(tmp_path, warmup_steps=2)).differences
     assert any("its first update has rate 0" in difference for difference in differences)
+
+
+DOLLARS = (
+    "{# ${a} #}{% for m in messages %}${m['role']} '{{ m['content'] }}' costs ${{ 2 }}, \"{x}\" $\n"
+    """{% endfor %}{{ "\\\\${\\\\$ $" ~ '}}${' }}\n  ${% if add_generation_prompt %}\n$> {% endif %}$"""
+)
+
+
+@pytest.mark.parametrize("prefix", ["", "${", "\\${a}\n'\"é🙂"], ids=repr)
+def test_a_template_with_a_dollar_before_a_brace_says_the_same_without(prefix):
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint_path("late"))
+    then = f"{{{{ {json.dumps(prefix, ensure_ascii=False)} }}}}"
+    conversation = [{"role": "system", "content": "Be $ brief"}, {"role": "user", "content": "1+1=${"}]
+    texts = [
+        tokenizer.apply_chat_template(
+            conversation, chat_template=template, tokenize=False, add_generation_prompt=True
+        )
+        for template in (DOLLARS + then, without_dollars(DOLLARS + then))
+    ]
+    assert texts[0] == texts[1] and texts[0].count("$") == 15 + prefix.count("$")
+    assert "$" not in without_dollars(DOLLARS + then).replace("'$'", "")
+    assert without_dollars("{{ '$' }} {a} $") == "{{ '$' }} {a} $"
+
+
+def test_no_setting_is_a_reference_to_another(tmp_path):
+    """OmegaConf takes `${` for one wherever it stands; without it a setting is what is written."""
+    model = tmp_path / "chat"
+    copytree(checkpoint_path("late"), model)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.chat_template = DOLLARS
+    tokenizer.save_pretrained(model)
+    config = tiny_config(tmp_path, model=str(model), response_prefix="${x}")
+    export_training("verl", config, tmp_path / "export")
+    assert "${" not in (tmp_path / "export" / "train.yaml").read_text()
+    template = settings(config)["actor_rollout_ref.model.custom_chat_template"]
+    conversation = [{"role": "user", "content": "1+1="}]
+    own = tokenizer.decode(template_ids(tokenizer, conversation, None))
+    assert tokenizer.decode(template_ids(tokenizer, conversation, template)) == own + "${x}"
+
+
+def test_what_is_not_ascii_is_read_back_by_yaml(tmp_path):
+    """YAML's own escapes: a reader would take JSON's two surrogates of an emoji for two characters."""
+    found = export(tiny_config(tmp_path, no_chat=True, response_prefix="é🙂\u2028")).texts["train.yaml"]
+    (line,) = (line for line in found.splitlines() if "custom_chat_template" in line)
+    assert found.isascii() and r"{{ \"\U000000e9\U0001f642\U00002028\" }}" in line
+    assert yaml.safe_load(line)["custom_chat_template"].endswith('{{ "é🙂\u2028" }}{% endif %}')
 
 
 def test_problems_are_rows_of_verls_data_set(tmp_path):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rl.tracked import curves, history, wandb_records
+from rl.tracked import curves, history, trackio_runs, wandb_records
 
-from opo_eval.errors import StoreError, UsageError
-from opo_eval.records import TrainingStep
-from opo_eval.rl.writers import Writer, make_writers, scalars
+from opo_eval.errors import EngineError, StoreError, UsageError
+from opo_eval.records import Think, TrainingStep
+from opo_eval.rl.writers import WRITERS, TrackioWriter, Writer, make_writers, scalars
 
 KNOWN = {
     "reward": 0.25,
@@ -67,10 +67,10 @@ def test_an_unknown_tracker_is_named(tmp_path: Path) -> None:
     assert make_writers([], tmp_path, {}) == []
 
 
-@pytest.mark.parametrize(("name", "library"), [("tensorboard", "tensorboard"), ("wandb", "wandb")])
-def test_a_missing_library_is_named_with_its_extra(tmp_path: Path, name: str, library: str) -> None:
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_missing_library_is_named_with_its_extra(tmp_path: Path, name: str) -> None:
     script = (
-        f"import sys; sys.modules[{library!r}] = None\n"
+        f"import sys; sys.modules[{name!r}] = None\n"
         "from pathlib import Path\n"
         "from opo_eval.errors import EngineError\n"
         "from opo_eval.rl.writers import make_writers\n"
@@ -86,7 +86,7 @@ def test_nothing_is_loaded_that_was_not_chosen(tmp_path: Path) -> None:
     script = (
         "import sys\nfrom pathlib import Path\nfrom opo_eval.rl.writers import make_writers\n"
         f"make_writers([], Path({str(tmp_path)!r}), {{}})\n"
-        "print(sorted({'tensorboard', 'wandb'} & sys.modules.keys()))"
+        "print(sorted({'tensorboard', 'wandb', 'trackio'} & sys.modules.keys()))"
     )
     assert run_python(script) == "[]\n"
 
@@ -125,15 +125,15 @@ def test_a_tensorboard_writer_that_wrote_nothing_leaves_nothing(tmp_path: Path) 
     assert not (tmp_path / "tensorboard").exists()
 
 
-# --- Weights & Biases -------------------------------------------------------------------------------
+# --- in a process of its own ------------------------------------------------------------------------
 
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
 from opo_eval.records import Think, TrainingStep, from_dict
 from opo_eval.rl.writers import make_writers, scalars
-out, steps, ends = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
-(writer,) = make_writers(["wandb"], out, {"seed": 3, "think": Think.NONE, "out": Path("a/b")})
+name, out, steps, ends = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4]
+(writer,) = make_writers([name], out, {"seed": 3, "think": Think.NONE, "out": Path("a/b")})
 for step in steps:
     row = from_dict(TrainingStep, step)
     writer.add(row.step, scalars(row))
@@ -158,10 +158,13 @@ def run_python(script: str, *arguments: str, check: bool = True, **environment: 
     return done.stdout
 
 
-def track(out: Path, steps: list[TrainingStep], ends: str = "closed") -> None:
+def track(out: Path, steps: list[TrainingStep], ends: str = "closed", name: str = "wandb") -> None:
     rows = json.dumps([asdict(step) for step in steps])
     offline = {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
-    run_python(SCRIPT, str(out), rows, ends, check=ends == "closed", **offline)
+    run_python(SCRIPT, name, str(out), rows, ends, check=ends == "closed", **offline)
+
+
+# --- Weights & Biases -------------------------------------------------------------------------------
 
 
 def test_wandb_has_every_step_once_though_some_were_taken_again(tmp_path: Path) -> None:
@@ -214,11 +217,80 @@ def test_wandb_without_a_login_says_what_to_do(tmp_path: Path) -> None:
     assert "wandb does not start (" in said and "set WANDB_MODE=offline, or leave wandb out" in said
 
 
+@pytest.mark.parametrize(("name", "run"), [("wandb", "W&B"), ("trackio", "trackio")])
 @pytest.mark.parametrize("content", ["", "{}", '{"id": "a", "step": "x"}', "[1]"])
-def test_a_damaged_note_of_the_run_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / "wandb").mkdir()
-    (tmp_path / "wandb" / "opo_eval.json").write_text(content)
+def test_a_damaged_note_of_the_run_is_named(tmp_path: Path, content: str, name: str, run: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "opo_eval.json").write_text(content)
+    said = rf"opo_eval\.json cannot be read .*delete it to begin another {run} run"
+    with pytest.raises(StoreError, match=said):
+        make_writers([name], tmp_path, {})
+
+
+# --- trackio ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _own_trackio(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("TRACKIO")]:
+        monkeypatch.delenv(name)
+
+
+def make_trackio(out: Path, /, **config: Any) -> TrackioWriter:
+    (writer,) = make_writers(["trackio"], out, config)
+    assert isinstance(writer, TrackioWriter)
+    return writer
+
+
+def test_trackio_has_every_step_once_though_some_were_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "all"))
+    outs = tmp_path / "a" / "opo", tmp_path / "b" / "opo"
+    config = {"seed": 3, "think": Think.NONE, "out": Path("a/b")}
+    # Both at once, where trackio itself has one run a process, and of one name in one folder.
+    writers = [make_trackio(out, **config) for out in outs]
+    for step in (1, 2, 3, 4):
+        show(writers[0], training_step(step))
+    show(writers[1], training_step(7, length_correct=None))
+    for writer in writers:
+        writer.close()
+    continued = make_trackio(outs[0], **config)
+    for step in (3, 4, 5):
+        show(continued, training_step(step, reward=0.5))
+    continued.close()
+    runs = trackio_runs(tmp_path / "all")
+    notes = [json.loads((out / "trackio" / "opo_eval.json").read_text()) for out in outs]
+    assert set(runs) == {f"opo-{note['id'][:6]}" for note in notes}
+    first, second = (runs[f"opo-{note['id'][:6]}"] for note in notes)
+    assert first["logs"] == [
+        scalars(training_step(step)) | {"step": step, "reward": 0.5 if step == 5 else 0.25}
+        for step in (1, 2, 3, 4, 5)
+    ]
+    (log,) = second["logs"]
+    assert log["step"] == 7 and "length_correct" not in log
+    assert {"seed": 3, "think": "none", "out": "a/b"}.items() <= first["config"].items()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_trackio_keeps_what_it_was_given_by_a_process_that_was_killed(tmp_path: Path) -> None:
+    # What captures the standard error of both processes waits for both to end.
+    track(tmp_path, [training_step(step) for step in (1, 2)], "killed", "trackio")
+    assert [log["step"] for log in trackio_runs(tmp_path / "trackio")[tmp_path.name]["logs"]] == [1, 2]
+
+
+def test_trackio_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKIO_SERVER_URL", "nowhere")
     with pytest.raises(
-        StoreError, match=r"opo_eval\.json cannot be read .*delete it to begin another W&B run"
+        EngineError, match=r"^trackio does not start \(ValueError: `server_url` must be a full URL"
     ):
-        make_writers(["wandb"], tmp_path, {})
+        make_trackio(tmp_path)
+
+
+def test_trackio_that_ends_by_itself_is_named(tmp_path: Path) -> None:
+    writer = make_trackio(tmp_path)
+    writer._process.kill()
+    writer._process.wait()
+    with pytest.raises(EngineError, match=r"trackio's process has ended with status -9: what it printed"):
+        show(writer, training_step(1))
+    writer.close()

@@ -1,7 +1,10 @@
-"""What trackers have on disk, read back: TensorBoard's by its own reader, W&B's by its own records."""
+"""What trackers have on disk, read back: TensorBoard's and trackio's by their own, W&B's by its records."""
 
 import json
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,3 +52,28 @@ def _rows(path: Path) -> Iterator[Any]:
 def _values(row: Any) -> dict[str, float]:
     names = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row.item}
     return {name: value for name, value in names.items() if name not in ("_timestamp", "_runtime")}
+
+
+READ_TRACKIO = """
+import json, trackio
+from trackio.sqlite_storage import SQLiteStorage
+runs = list(trackio.Api().runs("opo-eval"))
+logs = {run.name: SQLiteStorage.get_logs("opo-eval", run.name, run_id=run.id) for run in runs}
+print(json.dumps({run.name: {"config": run.config, "logs": logs[run.name]} for run in runs}, default=str))
+"""
+
+
+def trackio_runs(folder: Path) -> dict[str, dict[str, Any]]:
+    """By run of a folder of trackio its `config` and its `logs`, as trackio itself reads them."""
+    # In a process of its own: trackio has one folder a process.
+    done = subprocess.run(
+        [sys.executable, "-c", READ_TRACKIO],
+        env=os.environ | {"TRACKIO_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    runs = json.loads(done.stdout)
+    for run in runs.values():
+        run["logs"] = [{name: log[name] for name in log if name != "timestamp"} for log in run["logs"]]
+    return runs
