@@ -19,27 +19,16 @@ from opo_eval.samplers.base import Generation, Request
 from opo_eval.samplers.checkpoints import chosen_device, chosen_dtype, load, model_sha256
 from opo_eval.samplers.decode import Decoded, decode
 from opo_eval.samplers.draw import OwnNumbers
-from opo_eval.samplers.options import DRAW_DEFAULTS, DrawOptions, PromptOptions, check_range, chosen
+from opo_eval.samplers.options import (
+    DRAW_DEFAULTS,
+    DrawOptions,
+    HFOptions,
+    PromptOptions,
+    SamplerOptions,
+    check_range,
+    chosen,
+)
 from opo_eval.samplers.prompts import PromptedSampler, Prompter
-
-
-class SamplerOptions(PromptOptions, DrawOptions, total=False):
-    """How an HFSampler prompts, draws and fills its batches."""
-
-    batch_size: int
-    """Most responses drawn together; default 64."""
-    batch_tokens: int
-    """Most tokens, prompts and room for responses, that a batch may come to; default 262,144. A batch that
-    runs out of memory is halved, and later ones are made as small."""
-
-
-class HFOptions(SamplerOptions, total=False):
-    """The same, of a checkpoint that is loaded."""
-
-    dtype: str | None
-    """Default: float32 on a CPU, the checkpoint's own on a GPU."""
-    device: str | None
-    """Default: a GPU where there is one."""
 
 
 class HFSampler(PromptedSampler):

@@ -1,5 +1,6 @@
 """What a user may choose about an engine, whichever it is, and what is allowed."""
 
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from opo_eval.errors import UsageError
@@ -59,6 +60,44 @@ DRAW_DEFAULTS: DrawOptions = {
     "max_tokens": 512,
     "base_seed": 0,
 }
+
+
+class SamplerOptions(PromptOptions, DrawOptions, total=False):
+    """How an HFSampler prompts, draws and fills its batches."""
+
+    batch_size: int
+    """Most responses drawn together; default 64."""
+    batch_tokens: int
+    """Most tokens, prompts and room for responses, that a batch may come to; default 262,144. A batch that
+    runs out of memory is halved, and later ones are made as small."""
+
+
+class HFOptions(SamplerOptions, total=False):
+    """The same, of a checkpoint that is loaded."""
+
+    dtype: str | None
+    """Default: float32 on a CPU, the checkpoint's own on a GPU."""
+    device: str | None
+    """Default: a GPU where there is one."""
+
+
+class VLLMOptions(PromptOptions, DrawOptions, total=False):
+    """How a VLLMSampler prompts and draws, and what its engine is made of."""
+
+    dtype: str | None
+    """Default: float32 on a CPU, the checkpoint's own on a GPU."""
+    max_model_len: int | None
+    """Longest prompt and response together; default: what the model takes."""
+    tensor_parallel: int
+    """GPUs that share each layer; default 1."""
+    gpu_memory: float
+    """Share of each GPU's memory, default 0.9; or of the machine's where there is no GPU, default 0.25."""
+    adapter: str | None
+    """Directory of a LoRA adapter; default None."""
+    engine_args: Sequence[str]
+    """Further arguments of vLLM's engine, `name=value`."""
+    logprobs: bool
+    """Whether each token comes with the log-probability that it was drawn with; default False."""
 
 
 def chosen(options: Any, kind: Any) -> Any:

@@ -14,11 +14,9 @@ from opo_eval.cluster.place import Place, Work
 from opo_eval.cluster.portions import Portions, neighbours
 from opo_eval.errors import EngineError, UsageError
 from opo_eval.samplers.base import Generation, Request
-from opo_eval.samplers.hf import HFOptions
-from opo_eval.samplers.options import check_range
+from opo_eval.samplers.options import HFOptions, VLLMOptions, check_range
 from opo_eval.samplers.ray_actor import load_sampler
 from opo_eval.samplers.remote import RemoteSampler
-from opo_eval.samplers.vllm import VLLMOptions
 
 REPLICA_ENGINES = ("hf", "vllm")
 _FULL = {"hf": 64, "vllm": 256}

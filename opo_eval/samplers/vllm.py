@@ -15,6 +15,7 @@ from opo_eval.samplers.options import (
     DRAW_DEFAULTS,
     DrawOptions,
     PromptOptions,
+    VLLMOptions,
     check_range,
     chosen,
 )
@@ -32,25 +33,6 @@ _SHARE_OF_MEMORY = {"cpu": 0.25}
 """By default: a machine without a GPU has other work for its memory, and vLLM takes all that it may."""
 _FINISH = {"stop": Finish.STOP, "length": Finish.LENGTH}
 """Of vLLM's reasons; any other (abort, error, repetition) is no end that the model chose."""
-
-
-class VLLMOptions(PromptOptions, DrawOptions, total=False):
-    """How a VLLMSampler prompts and draws, and what its engine is made of."""
-
-    dtype: str | None
-    """Default: float32 on a CPU, the checkpoint's own on a GPU."""
-    max_model_len: int | None
-    """Longest prompt and response together; default: what the model takes."""
-    tensor_parallel: int
-    """GPUs that share each layer; default 1."""
-    gpu_memory: float
-    """Share of each GPU's memory, default 0.9; or of the machine's where there is no GPU, default 0.25."""
-    adapter: str | None
-    """Directory of a LoRA adapter; default None."""
-    engine_args: Sequence[str]
-    """Further arguments of vLLM's engine, `name=value`."""
-    logprobs: bool
-    """Whether each token comes with the log-probability that it was drawn with; default False."""
 
 
 class VLLMSampler(PromptedSampler):
