@@ -17,7 +17,7 @@ from opo_eval.measure import (
     samples_by_problem,
 )
 from opo_eval.over_steps import OverSteps, StepsChoice, over_steps
-from opo_eval.records import Checkpoint, Comparison, MetricTable
+from opo_eval.records import Checkpoint, Comparison, MetricTable, Problem
 from opo_eval.scorers import scored_unlike
 from opo_eval.store import RunDir, RunIndex, settings_differences
 from opo_eval.wording import counted, listed, nearest, some_of
@@ -76,7 +76,7 @@ def compare_runs(
         raise UsageError(f"--last {choices.last} takes no checkpoints: give 1 or more, or 0 for no mean")
     by_benchmark = _by_benchmark(runs)
     names = list(dict.fromkeys(_name(run) for run in runs))
-    baseline = _known_baseline(choices.baseline, names)
+    baseline = known_baseline(choices.baseline, names)
     checkpoints = {_name(run): run.manifest.settings.checkpoint for run in runs}
     training_runs, notes = series_over_steps(checkpoints.values())
     of_arms, said = (checkpoints, []) if choices.arms else _for_arms(checkpoints, training_runs)
@@ -98,7 +98,7 @@ def compare_runs(
     return ComparedRuns(
         runs=tuple(runs),
         tables=tuple(tables),
-        comparisons=tuple(adjust(_with_baseline(tables, baseline), family)),
+        comparisons=tuple(adjust(compare_with(tables, baseline), family)),
         arms=arms,
         arm_comparisons=tuple(adjust(_between_arms(tables, arms), family)),
         over_steps=followed,
@@ -135,7 +135,7 @@ def _measure_alike(
 ) -> tuple[list[MetricTable], list[str]]:
     """The tables of one benchmark, the baseline's first, and what a reader has to know of them."""
     ordered = [run.index() for run in sorted(runs, key=lambda run: _name(run) != baseline)]
-    _refuse_other_problems(ordered)
+    refuse_other_problems([(str(index.run.path), index.problems) for index in ordered])
     shared, said = _shared_problems(benchmark, ordered)
     n, more = _common_n(benchmark, ordered, options, shared)
     at_n = replace(options, n=n)
@@ -147,7 +147,8 @@ def _measure_alike(
     return tables, notes
 
 
-def _with_baseline(tables: Sequence[MetricTable], baseline: str) -> list[Comparison]:
+def compare_with(tables: Sequence[MetricTable], baseline: str) -> list[Comparison]:
+    """Every other checkpoint with the baseline on the same benchmark; p-values are those of each test."""
     first = {table.benchmark: table for table in tables if table.checkpoint == baseline}
     return [
         comparison
@@ -241,26 +242,27 @@ def _by_benchmark(runs: Sequence[RunDir]) -> dict[str, list[RunDir]]:
     return found
 
 
-def _known_baseline(baseline: str | None, names: list[str]) -> str:
+def known_baseline(baseline: str | None, names: Sequence[str], *, option: str = "--baseline") -> str:
+    """The baseline, by default the first name. Raises UsageError, naming the option, for another name."""
     if baseline is None:
         return names[0]
     if baseline not in names:
         raise UsageError(
-            f"--baseline {baseline!r} is none of the checkpoints{nearest(baseline, names)}: {listed(names)}"
+            f"{option} {baseline!r} is none of the checkpoints{nearest(baseline, names)}: {listed(names)}"
         )
     return baseline
 
 
-def _refuse_other_problems(indexes: Sequence[RunIndex]) -> None:
-    asked = [(index.run, {problem.id: problem for problem in index.problems}) for index in indexes]
-    first_run, first = asked[0]
-    for run, problems in asked[1:]:
+def refuse_other_problems(asked: Sequence[tuple[str, Iterable[Problem]]]) -> None:
+    """Raise InputError where two of these, each with its name, differ in their problems or golds."""
+    (first_name, first), *others = [(name, {problem.id: problem for problem in its}) for name, its in asked]
+    for name, problems in others:
         different = [(first | problems)[i].source_id for i in first.keys() ^ problems.keys()]
         regolded = [p.source_id for i, p in problems.items() if i in first and first[i].answer != p.answer]
         if different or regolded:
             what, odd = ("problem", different) if different else ("gold", regolded)
             raise InputError(
-                f"{first_run.path} and {run.path} differ in {counted(len(odd), what)} "
+                f"{first_name} and {name} differ in {counted(len(odd), what)} "
                 f"({some_of(sorted(odd))}): a comparison needs the same problems "
                 "with the same golds; sample or import both from the same set"
             )

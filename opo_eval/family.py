@@ -20,10 +20,16 @@ OVER_K = "pass@k"
 """Stands for pass@1, pass@2, pass@4, ... and pass@n."""
 
 
-def family_metrics(wanted: Sequence[str] | None, tables: Sequence[MetricTable], rep_order: int) -> list[str]:
+def family_metrics(
+    wanted: Sequence[str] | None,
+    tables: Sequence[MetricTable],
+    rep_order: int,
+    *,
+    option: str = "--family",
+) -> list[str]:
     """The metrics of the family; default: pass@k, Self-BLEU and Rep-n.
 
-    Raises UsageError for a name that no table has.
+    Raises UsageError, naming the option, for a name that no table has.
     """
     sizes = sorted({k for table in tables for k in powers_of_two(table.n)})
     over_k = [f"pass@{k}" for k in sizes]
@@ -33,8 +39,8 @@ def family_metrics(wanted: Sequence[str] | None, tables: Sequence[MetricTable], 
     for name in spelled:
         if wanted is not None and name not in known and name not in over_k:
             raise UsageError(
-                f"--family {name!r} is no metric of these runs{nearest(name, sorted(known))}: give the names "
-                f"that `opo-eval measure` prints, or {OVER_K} for all its k"
+                f"{option} {name!r} is no metric of these runs{nearest(name, sorted(known))}: give names "
+                f"of metrics that were measured, or {OVER_K} for all its k"
             )
     return [name for name in spelled if name in known]
 

@@ -12,7 +12,7 @@ from opo_eval.metrics.core import MetricSettings
 from opo_eval.metrics.table import measure_groups
 from opo_eval.processors import at_once, run_all
 from opo_eval.progress import Progress
-from opo_eval.records import MetricTable
+from opo_eval.records import MetricTable, SamplingSettings, Think
 from opo_eval.store import RunDir, RunIndex, write_atomically
 
 METRICS_SCHEMA = "opo_eval.metrics/1"
@@ -91,18 +91,13 @@ def measure_run(
     grader, scorer = choose_grader(index, options.grader), choose_scorer(index, options.scorer)
     if grader:
         _refuse_ungraded(index, grader, asked)
-    settings = MetricSettings(
+    settings = metric_settings(
+        options,
         n=min(asked.values()) if options.n is None else options.n,
-        tokenize=options.tokenize,
-        max_order=options.max_order,
-        smooth=options.smooth,
-        references=options.references,
-        rep_order=options.rep_order,
         think=index.run.manifest.settings.think,
-        think_section=options.think_section,
-        grader=grader or "none",
-        scorer=scorer or "none",
-        sampling=_sampling_signature(index.run),
+        grader=grader,
+        scorer=scorer,
+        sampling=sampling_signature(index.run.manifest.settings.sampling),
     )
     metrics = {
         name: metric
@@ -127,8 +122,33 @@ def samples_by_problem(index: RunIndex, only: Collection[str] | None = None) -> 
     return {name: len(places) for name, places in index.samples.items() if only is None or name in only}
 
 
-def _sampling_signature(run: RunDir) -> str:
-    drawn = run.manifest.settings.sampling
+def metric_settings(
+    options: MeasureOptions,
+    *,
+    n: int,
+    think: Think,
+    grader: str | None,
+    scorer: str | None = None,
+    sampling: str,
+) -> MetricSettings:
+    """What a user chose, with what the samples themselves say; grader and scorer: None: nobody."""
+    return MetricSettings(
+        n=n,
+        tokenize=options.tokenize,
+        max_order=options.max_order,
+        smooth=options.smooth,
+        references=options.references,
+        rep_order=options.rep_order,
+        think=think,
+        think_section=options.think_section,
+        grader=grader or "none",
+        scorer=scorer or "none",
+        sampling=sampling,
+    )
+
+
+def sampling_signature(drawn: SamplingSettings | None) -> str:
+    """How samples were drawn, as every signature ends with; None: made elsewhere."""
     if drawn is None:
         return "sampling:unknown"
     return f"T:{drawn.temperature:g}|top_p:{drawn.top_p:g}|top_k:{drawn.top_k}|max_tokens:{drawn.max_tokens}"

@@ -32,6 +32,7 @@ SCORES = {
     "1": Verdict.CORRECT,
     "1.0": Verdict.CORRECT,
     "true": Verdict.CORRECT,
+    **{verdict.value: verdict for verdict in Verdict},
 }
 
 
@@ -45,8 +46,11 @@ class ScoreReader:
     def allowed(self) -> str:
         """What a score has to be, for messages."""
         if self.correct_from is None:
-            return "0 or 1, true or false; --correct-from X takes other numbers"
-        return "a number, as --correct-from is given"
+            return (
+                f"0 or 1, true or false, or a verdict ({', '.join(Verdict)}); other numbers take the "
+                "least that is correct (--correct-from, correct_from=)"
+            )
+        return "a number, as the least score that is correct is given (correct_from)"
 
     def __call__(self, value: Any) -> Verdict | None:
         """The verdict; None for a value that cannot be read."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from opo_eval.errors import InputError, UsageError
 from opo_eval.importers.cells import Cells, Response, ScoreReader
 from opo_eval.importers.log import Log
-from opo_eval.importers.plan import ROLES, ImportPlan
+from opo_eval.importers.plan import ROLES, ReadPlan
 from opo_eval.importers.template import taken_off
 from opo_eval.problems import load_problems, make_problem, normalise_text
 from opo_eval.records import Problem
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 class Reader:
     """Reads a log's rows, as often as asked, in the roles that its columns have."""
 
-    def __init__(self, plan: ImportPlan, log: Log) -> None:
+    def __init__(self, plan: ReadPlan, log: Log) -> None:
         self.plan, self.log = plan, log
         self.columns = {**log.columns, **_asked_columns(plan, log)}
         self.tags = [tag for tag in self.columns.pop("tags", "").split(",") if tag]
@@ -146,12 +146,12 @@ class Reader:
         return self.log.benchmark
 
 
-def _asked_columns(plan: ImportPlan, log: Log) -> dict[str, str]:
+def _asked_columns(plan: ReadPlan, log: Log) -> dict[str, str]:
     _, first = next(iter(log.rows()))
     for role, column in plan.columns.items():
         if role not in ROLES:
             raise UsageError(f"--map has no role {role!r}: choose among {listed(ROLES)}")
-        require_columns(first, column.split(",") if role == "tags" else (column,), plan.path)
+        require_columns(first, column.split(",") if role == "tags" else (column,), log.path)
     return dict(plan.columns)
 
 
@@ -162,7 +162,7 @@ def _each(cell: Any) -> list[Any]:
 class _ProblemPool:
     """Problems to join rows with, by id or by text."""
 
-    def __init__(self, plan: ImportPlan) -> None:
+    def __init__(self, plan: ReadPlan) -> None:
         problems = load_problems(plan.problems or "", source=plan.source)
         self._by_id = {problem.source_id: problem for problem in problems}
         self._by_text = {normalise_text(problem.prompt): problem for problem in problems}

@@ -9,7 +9,7 @@ from functools import partial
 
 from opo_eval.errors import InputError
 from opo_eval.importers.log import Log, table_rows
-from opo_eval.importers.plan import USUAL_COLUMNS, ImportPlan
+from opo_eval.importers.plan import USUAL_COLUMNS, ImportPlan, usual_columns
 from opo_eval.problems.user_file import benchmark_name
 from opo_eval.wording import listed
 
@@ -17,10 +17,7 @@ from opo_eval.wording import listed
 def read_logs(plan: ImportPlan) -> Sequence[Log]:
     """The table as a log. Raises InputError where no column can be the responses'."""
     _, first = next(table_rows(plan.path))
-    usual = {
-        role: next((name for name in names if name in first), None) for role, names in USUAL_COLUMNS.items()
-    }
-    columns = {role: column for role, column in usual.items() if column}
+    columns = usual_columns(first)
     if "response" not in columns | dict(plan.columns):
         raise InputError(
             f"{plan.path} has no column named {listed(USUAL_COLUMNS['response'])}: name the one "

@@ -66,14 +66,14 @@ def import_logs(plan: ImportPlan, logs: Sequence[Log]) -> Imported:
     """
     done = Imported()
     readers = [Reader(plan, log) for log in logs]
-    surveys = [_survey(reader) for reader in readers]
+    surveys = [survey_of(reader) for reader in readers]
     _refuse_shared_places(readers, surveys)
     for reader, survey in zip(readers, surveys, strict=True):
-        _write_log(reader, survey, done)
+        _write_log(plan, reader, survey, done)
     return done
 
 
-def _refuse_shared_places(readers: Sequence[Reader], surveys: Sequence[Mapping[Place, "_Survey"]]) -> None:
+def _refuse_shared_places(readers: Sequence[Reader], surveys: Sequence[Mapping[Place, "Survey"]]) -> None:
     first: dict[Place, Path] = {}
     for reader, survey in zip(readers, surveys, strict=True):
         for key in survey:
@@ -85,14 +85,14 @@ def _refuse_shared_places(readers: Sequence[Reader], surveys: Sequence[Mapping[P
             first[key] = reader.log.path
 
 
-def _write_log(reader: Reader, survey: Mapping[Place, "_Survey"], done: Imported) -> None:
+def _write_log(plan: ImportPlan, reader: Reader, survey: Mapping[Place, "Survey"], done: Imported) -> None:
     source = f"{reader.log.path.name} sha256:{file_sha256(reader.log.path)}"
     provenance = current_provenance()
     places = list(survey)
     for start in range(0, len(places), _MOST_OPEN):
         with ExitStack() as stack:
             writers = {
-                key: stack.enter_context(_open_run(reader.plan, key, survey[key], source, provenance))
+                key: stack.enter_context(_open_run(plan, key, survey[key], source, provenance))
                 for key in places[start : start + _MOST_OPEN]
             }
             before = {key: len(writer.samples.keys) for key, writer in writers.items()}
@@ -107,7 +107,9 @@ def _write_log(reader: Reader, survey: Mapping[Place, "_Survey"], done: Imported
 
 
 @dataclass
-class _Survey:
+class Survey:
+    """What the rows of one checkpoint on one benchmark are about."""
+
     problems: dict[str, Problem] = field(default_factory=dict)
     keys: dict[tuple[str, int], str] = field(default_factory=dict)
     n_samples: Counter[str] = field(default_factory=Counter)
@@ -121,8 +123,9 @@ class _Survey:
         return {name: values.pop() for name, values in named.items() if len(values) == 1}
 
 
-def _survey(reader: Reader) -> dict[Place, _Survey]:
-    found: dict[Place, _Survey] = defaultdict(_Survey)
+def survey_of(reader: Reader) -> dict[Place, Survey]:
+    """Check every row, and collect what they are about. Raises InputError for the first that is no good."""
+    found: dict[Place, Survey] = defaultdict(Survey)
     for row in reader.rows():
         _add_row(found[row.place], row, reader.plan.first)
     if not found:
@@ -130,7 +133,7 @@ def _survey(reader: Reader) -> dict[Place, _Survey]:
     return dict(found)
 
 
-def _add_row(survey: _Survey, row: Row, first: int | None) -> None:
+def _add_row(survey: Survey, row: Row, first: int | None) -> None:
     known = survey.problems.setdefault(row.problem.id, row.problem)
     if known.answer != row.problem.answer:
         raise InputError(
@@ -138,13 +141,13 @@ def _add_row(survey: _Survey, row: Row, first: int | None) -> None:
             f"an earlier row {known.answer!r}: correct one of them"
         )
     survey.trained.add(row.trained)
-    for sample, _ in _samples(row, survey.n_samples, first):
+    for sample, _ in samples_of(row, survey.n_samples, first):
         key = sample.problem_id, sample.index
         if key in survey.keys:
             raise InputError(
                 f"{row.where} repeats sample {sample.index} of problem {row.problem.source_id!r} of "
-                f"{row.place.checkpoint} (first at {survey.keys[key]}): remove one, or leave `index` out of "
-                "--map to number samples in the order of the file"
+                f"{row.place.checkpoint} (first at {survey.keys[key]}): remove one, or map no column to "
+                "`index`, which numbers samples in the order of the rows"
             )
         survey.keys[key] = row.where
         survey.n_empty += not sample.text.strip()
@@ -157,7 +160,7 @@ def _why_none(reader: Reader) -> str:
 # --- second reading: write --------------------------------------------------------------------------
 
 
-def _open_run(plan: ImportPlan, key: Place, found: _Survey, source: str, provenance: Provenance) -> RunWriter:
+def _open_run(plan: ImportPlan, key: Place, found: Survey, source: str, provenance: Provenance) -> RunWriter:
     problems = tuple(found.problems.values())
     settings = RunSettings(
         checkpoint=Checkpoint(name=key.checkpoint, **found.how_trained()),
@@ -177,16 +180,16 @@ def _write(reader: Reader, writers: Mapping[Place, RunWriter]) -> int:
         if row.place not in writers:
             continue
         writer = writers[row.place]
-        samples = list(_samples(row, counts[row.place], reader.plan.first))
+        samples = list(samples_of(row, counts[row.place], reader.plan.first))
         new = [s for s, _ in samples if (s.problem_id, s.index) not in writer.samples.keys]
         already_there += len(samples) - len(new)
         writer.append_samples(new)
-        writer.append_grades(g for g in _grades(samples) if _is_new(writer, g))
+        writer.append_grades(g for g in grades_of(samples) if _is_new(writer, g))
     return already_there
 
 
-def _samples(row: Row, counts: Counter[str], first: int | None) -> Iterator[tuple[Sample, Response]]:
-    """The row's samples, each with what it is from; counts: rows of each problem until now."""
+def samples_of(row: Row, counts: Counter[str], first: int | None) -> Iterator[tuple[Sample, Response]]:
+    """The row's samples, each with what it is from; counts: samples of each problem until now, kept up."""
     for response in row.responses:
         index = counts[row.problem.id] if response.index is None else response.index
         counts[row.problem.id] += 1
@@ -205,7 +208,8 @@ def _sample(row: Row, response: Response, index: int) -> Sample:
     )
 
 
-def _grades(samples: Sequence[tuple[Sample, Response]]) -> Iterator[Grade]:
+def grades_of(samples: Sequence[tuple[Sample, Response]]) -> Iterator[Grade]:
+    """The grades that the rows themselves hold, of a grader a column."""
     for sample, response in samples:
         for column, verdict in response.scores.items():
             yield Grade(

@@ -54,4 +54,10 @@ def _signature(settings: MetricSettings) -> str:
     return f"compression_ratio|{section_signature(settings)}|{library}:{LEVEL}"
 
 
-COMPRESSION = Metric(measure=measure_compression, signature=_signature, unit=Unit.RATIO, better=Better.LOWER)
+COMPRESSION = Metric(
+    measure=measure_compression,
+    signature=_signature,
+    unit=Unit.RATIO,
+    better=Better.LOWER,
+    needs_text=True,
+)

@@ -131,6 +131,8 @@ class Metric:
     unit: Unit
     better: Better
     needs_grades: bool = False
+    needs_text: bool = False
+    """Whether it looks at the responses themselves, beside what was said of them."""
     needs_scores: bool = False
     """Whether it takes token statistics, which only scored runs have."""
     is_curve: bool = False

@@ -51,4 +51,5 @@ DISTINCT = Metric(
     signature=lambda settings: f"distinct_n|{text_signature(settings)}",
     unit=Unit.SHARE,
     better=Better.HIGHER,
+    needs_text=True,
 )

@@ -26,6 +26,7 @@ CHARACTERS = Metric(
     signature=lambda settings: f"characters|n:{settings.n}",
     unit=Unit.CHARACTERS,
     better=Better.NEITHER,
+    needs_text=True,
 )
 TOKENS = Metric(
     measure=tokens,

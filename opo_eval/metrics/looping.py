@@ -82,4 +82,10 @@ def _signature(settings: MetricSettings) -> str:
     return f"looping|{text_signature(settings)}|{loop}"
 
 
-LOOPING = Metric(measure=measure_looping, signature=_signature, unit=Unit.SHARE, better=Better.LOWER)
+LOOPING = Metric(
+    measure=measure_looping,
+    signature=_signature,
+    unit=Unit.SHARE,
+    better=Better.LOWER,
+    needs_text=True,
+)

@@ -59,4 +59,5 @@ REPETITION_BY_QUARTER = Metric(
     signature=lambda settings: f"rep_{settings.rep_order}|by quarter|{text_signature(settings)}",
     unit=Unit.SHARE,
     better=Better.LOWER,
+    needs_text=True,
 )

@@ -50,4 +50,5 @@ REPETITION = Metric(
     signature=lambda settings: f"rep_{settings.rep_order}|{text_signature(settings)}",
     unit=Unit.SHARE,
     better=Better.LOWER,
+    needs_text=True,
 )

@@ -241,5 +241,9 @@ def self_bleu_signature(settings: MetricSettings) -> str:
 
 
 SELF_BLEU = Metric(
-    measure=measure_self_bleu, signature=self_bleu_signature, unit=Unit.PERCENT, better=Better.LOWER
+    measure=measure_self_bleu,
+    signature=self_bleu_signature,
+    unit=Unit.PERCENT,
+    better=Better.LOWER,
+    needs_text=True,
 )

@@ -35,4 +35,5 @@ SELF_BLEU_CORRECT = Metric(
     unit=Unit.PERCENT,
     better=Better.LOWER,
     needs_grades=True,
+    needs_text=True,
 )

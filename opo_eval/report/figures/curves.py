@@ -1,6 +1,6 @@
 """pass@k over k."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil, floor
 from typing import Any
 
@@ -37,27 +37,34 @@ def pass_at_k(view: BenchmarkView) -> Figure:
     names = short_names((name for name, _ in drawn), 48)
     figure = new_figure(view, 2.0)
     axes = figure.add_subplot()
-    for (_, curve), name, style in zip(drawn, names, CURVES, strict=False):
-        _draw_curve(axes, curve, name, style)
+    draw_curves(axes, [(name, curve) for (_, curve), name in zip(drawn, names, strict=True)])
     rows = [row for _, curve in drawn for row in curve.values()]
-    _finish_axes(axes, rows)
     lines = [*_said_of_bands(rows), *drawn_of(len(drawn), len(view.tables))]
     legend_below(figure, names, lines, handlelength=4)
     return figure
 
 
+def draw_curves(axes: Axes, curves: Sequence[tuple[str, Curve]]) -> None:
+    """Label and curve of each, eight at most, with what is known around them shaded."""
+    for (label, curve), style in zip(curves, CURVES, strict=False):
+        _draw_curve(axes, curve, label, style)
+    _finish_axes(axes, [row for _, curve in curves for row in curve.values()])
+
+
+def curve_of(rows: Iterable[MetricRow]) -> Curve:
+    """The pass@k among them."""
+    found = {k: row for row in rows if (k := k_of(row.metric))}
+    return dict(sorted(found.items()))
+
+
 def _curves(tables: Sequence[MetricTable]) -> list[tuple[str, Curve]]:
-    curves = [(table.checkpoint, curve) for table in tables if (curve := _curve(table))]
+    found = ((table.checkpoint, curve_of(rows_of(table).values())) for table in tables)
+    curves = [(name, curve) for name, curve in found if curve]
     if not curves:
         raise NothingToDraw("there is no pass@k, because no checkpoint is graded")
     if all(len(curve) == 1 for _, curve in curves):
         raise NothingToDraw("a curve over k takes two samples a problem or more")
     return curves
-
-
-def _curve(table: MetricTable) -> Curve:
-    rows = {k: row for name, row in rows_of(table).items() if (k := k_of(name))}
-    return dict(sorted(rows.items()))
 
 
 def _draw_curve(axes: Axes, curve: Curve, label: str, style: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ _TOWARDS_BETTER = {Better.HIGHER: " →", Better.LOWER: " ←", Better.NEITHER: 
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
+class Mark:
     """A difference and where it is drawn."""
 
     row: Comparison
@@ -75,11 +75,11 @@ def _shown(view: BenchmarkView, comparisons: Sequence[Comparison]) -> list[Compa
 def _forest(view: BenchmarkView, rows: Sequence[Comparison], noun: str) -> Figure:
     others = list(dict.fromkeys(row.b for row in rows))
     drawn = evenly(others, _at_most(rows, others))
-    panels = _panels([row for row in rows if row.b in drawn], drawn)
+    panels = panels_of([row for row in rows if row.b in drawn], drawn)
     heights = [marks[-1].place + 1 for marks in panels.values()]
     figure = new_figure(view, 0.14 * sum(heights) + 0.5 * len(panels), _title(rows, drawn))
     for axes, (unit, marks) in zip(stacked_panels(figure, heights), panels.items(), strict=True):
-        _draw_panel(axes, unit, marks)
+        draw_panel(axes, unit, marks)
     _explain(figure, short_names(drawn), [*_caption(rows), *drawn_of(len(drawn), len(others), noun)])
     return figure
 
@@ -95,23 +95,27 @@ def _title(rows: Sequence[Comparison], drawn: Sequence[str]) -> str:
     return f"{names[1]} − {names[0]}" if len(drawn) == 1 else f"difference from {names[0]}"
 
 
-def _panels(rows: Sequence[Comparison], drawn: Sequence[str]) -> dict[Unit, list[_Mark]]:
-    """By unit; the rows of a metric stand together, in the order of the checkpoints."""
+def panels_of(rows: Sequence[Comparison], drawn: Sequence[str]) -> dict[Unit, list[Mark]]:
+    """What is drawn, by unit; the rows of a metric stand together, in the order of the checkpoints.
+
+    drawn: the checkpoints or arms that `rows` compare, eight at most.
+    """
     styles = dict(zip(drawn, POINTS, strict=False))
     gap = _GAP if len(drawn) > 1 else 0.0
-    panels: dict[Unit, list[_Mark]] = {}
+    panels: dict[Unit, list[Mark]] = {}
     for metric in dict.fromkeys(row.metric for row in rows):
         for i, row in enumerate(row for row in rows if row.metric == metric):
             marks = panels.setdefault(row.unit, [])
             above = marks[-1].place + 1 + (0 if i else gap) if marks else 0.0
-            marks.append(_Mark(row, above, styles[row.b]))
+            marks.append(Mark(row, above, styles[row.b]))
     return panels
 
 
 # --- drawing ----------------------------------------------------------------------------------------
 
 
-def _draw_panel(axes: Axes, unit: Unit, marks: Sequence[_Mark]) -> None:
+def draw_panel(axes: Axes, unit: Unit, marks: Sequence[Mark]) -> None:
+    """Differences in one unit with their intervals, and the p-value of each beside it."""
     axes.axvline(0, color="black", linewidth=0.6)
     for mark in marks:
         _draw_mark(axes, mark)
@@ -123,7 +127,7 @@ def _draw_panel(axes: Axes, unit: Unit, marks: Sequence[_Mark]) -> None:
         beside(axes, "p", {mark.place: p_text(_p(mark.row)) for mark in marks})
 
 
-def _draw_mark(axes: Axes, mark: _Mark) -> None:
+def _draw_mark(axes: Axes, mark: Mark) -> None:
     row, colour = mark.row, mark.style["color"]
     ends = (mark.place, mark.place)
     if these := bounds(row.interval_these, row.unit):
@@ -135,7 +139,7 @@ def _draw_mark(axes: Axes, mark: _Mark) -> None:
     axes.plot([point], [mark.place], linestyle="", markersize=3.5, markerfacecolor=face, **mark.style)
 
 
-def _name_metrics(axes: Axes, marks: Sequence[_Mark]) -> None:
+def _name_metrics(axes: Axes, marks: Sequence[Mark]) -> None:
     places: dict[str, list[float]] = {}
     for mark in marks:
         label = metric_label(mark.row.metric) + _TOWARDS_BETTER[mark.row.better]

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from opo_eval.over_steps import StepCurve
-from opo_eval.records import MetricRow
+from opo_eval.records import MetricRow, Unit
 from opo_eval.report.figures.parts import (
     bounds,
     draw_curve,
@@ -88,10 +88,15 @@ def _panels(
         draw(axes, [curve for curve in curves if curve.metric == metric], drawn, view)
         axes.yaxis.set_major_locator(round_ticks(4))
         axes.margins(x=0.03)
-    panels[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 2.5, 5, 10]))
-    panels[-1].set_xlabel("training step")
+    name_steps(panels[-1])
     said = [f"0 at every step, so not drawn: {', '.join(map(metric_label, still))}"] if still else []
     return figure, drawn, [*said, *drawn_of(len(shown), len(runs), "training runs")]
+
+
+def name_steps(axes: Axes) -> None:
+    """The axis of steps: whole numbers."""
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 2.5, 5, 10]))
+    axes.set_xlabel("training step")
 
 
 def _that_move(curves: Sequence[StepCurve], metrics: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -114,13 +119,18 @@ def _finished(figure: Figure, drawn: Drawn, lines: Sequence[str], references: Se
 
 def _draw_values(axes: Axes, curves: Sequence[StepCurve], drawn: Drawn, view: BenchmarkView) -> None:
     row = metric_rows(view)[curves[0].metric]
-    axes.set_title(_title(row.metric, VALUE_UNITS[row.unit]), size=7)
+    axes.set_title(metric_title(row.metric, VALUE_UNITS[row.unit]), size=7)
+    draw_values(axes, row.unit, curves, drawn)
+
+
+def draw_values(axes: Axes, unit: Unit, curves: Sequence[StepCurve], drawn: Drawn) -> None:
+    """The curves of one metric with their intervals, and the reference where there is one."""
     reference = next((curve.reference for curve in curves if curve.reference), None)
     if reference:
         _draw_reference(axes, reference)
     for curve, style in _with_style(curves, drawn):
-        ends = [bounds(point.interval, row.unit) for point in curve.points]
-        values = [scaled(point.value, row.unit) for point in curve.points]
+        ends = [bounds(point.interval, unit) for point in curve.points]
+        values = [scaled(point.value, unit) for point in curve.points]
         draw_curve(axes, [point.step for point in curve.points], values, ends, style)
 
 
@@ -135,7 +145,7 @@ def _draw_reference(axes: Axes, row: MetricRow) -> None:
 
 def _draw_differences(axes: Axes, curves: Sequence[StepCurve], drawn: Drawn, view: BenchmarkView) -> None:
     unit = metric_rows(view)[curves[0].metric].unit
-    axes.set_title(_title(curves[0].metric, DIFFERENCE_UNITS[unit]), size=7)
+    axes.set_title(metric_title(curves[0].metric, DIFFERENCE_UNITS[unit]), size=7)
     axes.axhline(0, **_REFERENCE)
     beside = _beside(curves, drawn)
     for curve, style in _with_style(curves, drawn):
@@ -162,7 +172,8 @@ def _draw_bar(axes: Axes, step: float, ends: tuple[float, float] | None, colour:
 # --- both -------------------------------------------------------------------------------------------
 
 
-def _title(metric: str, unit: str) -> str:
+def metric_title(metric: str, unit: str) -> str:
+    """The metric and the unit that is shown."""
     return f"length ({unit})" if metric == unit else f"{metric_label(metric)} ({unit})"
 
 
