@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import nan
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 
 import orjson
 import tyro
@@ -57,10 +57,10 @@ class Pair:
         differing = (i for i, (a, b) in enumerate(pairs) if not _same_responses(a, b))
         return next(differing, len(pairs))
 
-    def largest(self, name: str) -> float:
-        """Largest relative difference of a number over those steps; NaN where it was never measured."""
+    def largest(self, name: str, n: int | None = None) -> float:
+        """Largest relative difference of a number over those steps, or the first n; NaN where all are 0."""
         pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(self.one, self.two, strict=True)]
-        measured = [(a, b) for a, b in pairs[: self.n_alike()] if a]
+        measured = [(a, b) for a, b in pairs[: n or self.n_alike()] if a]
         return max((abs(b - a) / abs(a) for a, b in measured), default=nan)
 
 
@@ -130,7 +130,9 @@ def page(study: Study, pairs: Sequence[Pair], rows: Iterable[Comparison]) -> str
             flow(
                 f"""Alike: steps from the first on in which {", ".join(SAME)} of the rollout are exactly
                 equal. After them a near tie was drawn otherwise, and the two are different runs of the same
-                training. The columns after that: the largest relative difference over the steps alike."""
+                training. The columns after that: the relative difference of the gradient's norm at the first
+                step, and the largest relative differences over the steps alike, which grow from step to step
+                as weights that differ by a rounding are trained on."""
             ),
             _step_table(pairs, train.steps),
             "## After the last step",
@@ -144,9 +146,9 @@ def page(study: Study, pairs: Sequence[Pair], rows: Iterable[Comparison]) -> str
             ),
             "## What a step takes",
             flow(
-                """Medians over steps and seeds, in seconds. One process has one thread, and another run
-                beside it on the two cores; two processes have one thread each. The columns do not race: they
-                say where the time of each goes."""
+                """Means over steps and seeds, in seconds. One process has one thread, and another run
+                beside it on the two cores; two processes have one thread each, and the machine had other
+                work. The columns do not race: they say where the time of each goes."""
             ),
             _time_table(pairs),
             f"Again: `{COMMAND}`\n",
@@ -159,13 +161,16 @@ def _step_table(pairs: Sequence[Pair], n_steps: int) -> str:
         (
             str(pair.seed),
             f"{pair.n_alike()} of {n_steps}",
+            f"{pair.largest('gradient_norm', 1):.1e}",
             *(f"{pair.largest(name):.1e}" for name in CLOSE),
             f"{pair.one[-1].reward:.3f}",
             f"{pair.two[-1].reward:.3f}",
         )
         for pair in pairs
     ]
-    return grid(("seed", "steps alike", *CLOSE, "last reward, one", "last reward, two"), lines)
+    return grid(
+        ("seed", "steps alike", "first gradient_norm", *CLOSE, "last reward, one", "last reward, two"), lines
+    )
 
 
 def _row(row: Comparison) -> tuple[str, ...]:
@@ -177,7 +182,7 @@ def _row(row: Comparison) -> tuple[str, ...]:
 def _time_table(pairs: Sequence[Pair]) -> str:
     phases = list(pairs[0].one[0].seconds)
     lines = [
-        (phase, *(f"{median(_seconds(pairs, way, phase)):.3f}" for way in ("one", "two"))) for phase in phases
+        (phase, *(f"{fmean(_seconds(pairs, way, phase)):.3f}" for way in ("one", "two"))) for phase in phases
     ]
     return grid(("phase", "one process", "two processes"), lines)
 

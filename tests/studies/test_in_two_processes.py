@@ -27,6 +27,7 @@ def _pair(*changes: dict[str, float]) -> object:
 def test_steps_are_alike_until_a_response_differs() -> None:
     pair = _pair({"entropy": 0.2 + 2e-7}, {"gradient_norm": 4 + 4e-5}, {"n_tokens": 101, "entropy": 0.4}, {})
     assert pair.n_alike() == 2
+    assert pair.largest("gradient_norm", 1) == 0
     assert pair.largest("entropy") == pytest.approx(1e-6) and pair.largest("gradient_norm") == pytest.approx(
         1e-5
     )
