@@ -8,6 +8,7 @@ done once, grading and writing, the main one does. Where one of them fails in wh
 raise; where it fails amid a gradient, it ends, and torchrun ends the others.
 """
 
+import atexit
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -67,7 +68,7 @@ class Processes:
         return {name: sum(part[name] for part in parts) for name in values}
 
     def close(self) -> None:
-        """Leave the others, when all is done; never after a failure."""
+        """Leave the others, when all is done."""
 
 
 class TorchrunProcesses(Processes):
@@ -80,7 +81,11 @@ class TorchrunProcesses(Processes):
         on_gpu = device != "cpu" and torch.cuda.is_available()
         if on_gpu:
             _take_gpu(int(os.environ["LOCAL_RANK"]))
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+        # Once a process: its peers may still be leaving a group whose name the next one would have.
+        if distributed.is_initialized():
+            atexit.unregister(distributed.destroy_process_group)
+        else:
+            distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
         # Tensors go by the group above, where a process that waits for minutes waits for one that is gone.
         self._messages = distributed.new_group(backend="gloo", timeout=_PATIENCE)
         self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
@@ -117,8 +122,8 @@ class TorchrunProcesses(Processes):
         return box[0]
 
     def close(self) -> None:
-        """End the groups. NCCL waits here for every process, so one that failed must not come by."""
-        distributed.destroy_process_group()
+        """Have the groups end with this process. There NCCL waits for all: never after a failure."""
+        atexit.register(distributed.destroy_process_group)
 
 
 def join(device: str | None = None) -> Processes:

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,12 +33,19 @@ _MOST_S = 240
 """That two processes may take which wait for one another; a busy machine takes 40."""
 
 
-def _torchrun(*arguments: str | Path) -> subprocess.Popen[str]:
+@contextmanager
+def _torchrun(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """Two processes, which end with the block."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*command, *map(str, arguments)], env=environment, stderr=subprocess.PIPE, text=True
     )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 @pytest.fixture(scope="module")
