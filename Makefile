@@ -11,9 +11,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 demo: $(VENV)/.ready
 	$(BIN)/opo-eval demo
 
-# A process a processor with one thread each: two that both take all processors are many times slower.
+# Processes with one thread each: two that both take all processors are many times slower. One more than there
+# are processors, since many tests wait for processes of their own.
 test: set-up
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -93,6 +93,21 @@ def test_what_is_neither_equal_nor_two_integers_is_left_to_math_verify(gold: str
     assert fast_verdict(gold, answer) is None
 
 
+# What math-verify says of all golds takes a while: whatever asks for it is in this file.
+
+
+def test_all_560_benchmark_golds_are_accepted(
+    benchmark_golds: list[str], accepted_golds: dict[str, bool]
+) -> None:
+    assert len(benchmark_golds) == 560
+    assert [gold for gold in benchmark_golds if not accepted_golds[gold]] == []
+
+
+def test_all_training_golds_are_accepted(training_golds: list[str], accepted_golds: dict[str, bool]) -> None:
+    assert len(training_golds) > 2900
+    assert [gold for gold in training_golds if not accepted_golds[gold]] == []
+
+
 def test_equal_text_is_what_math_verify_accepted_of_the_gold(accepted_golds: dict[str, bool]) -> None:
     for gold, is_accepted in accepted_golds.items():
         verdict, reason = fast_verdict(gold, gold.strip())

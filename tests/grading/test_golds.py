@@ -1,22 +1,10 @@
-"""Golds of real problem sets are accepted as their own answers by math-verify itself."""
+"""What is said of a gold as its own answer, and where a limit is met."""
 
 import pytest
 
 from opo_eval.grading import Grader, worker
 from opo_eval.grading.pool import DIED, TIMED_OUT
 from opo_eval.records import Reason, Verdict
-
-
-def test_all_560_benchmark_golds_are_accepted(
-    benchmark_golds: list[str], accepted_golds: dict[str, bool]
-) -> None:
-    assert len(benchmark_golds) == 560
-    assert [gold for gold in benchmark_golds if not accepted_golds[gold]] == []
-
-
-def test_all_training_golds_are_accepted(training_golds: list[str], accepted_golds: dict[str, bool]) -> None:
-    assert len(training_golds) > 2900
-    assert [gold for gold in training_golds if not accepted_golds[gold]] == []
 
 
 @pytest.mark.parametrize("gold", ["$$", r"\\", r"\boxed{}", r"\text{}"])
