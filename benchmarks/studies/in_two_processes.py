@@ -6,8 +6,6 @@ Trains the arm of miniature.toml with every seed both ways, evaluates all checkp
 far the two go together, step by step, what they come to, and what a step takes. What is finished is skipped.
 """
 
-import csv
-import io
 import signal
 import subprocess
 import sys
@@ -26,6 +24,7 @@ from opo_eval.compare import CompareOptions, compare_runs
 from opo_eval.errors import OpoEvalError
 from opo_eval.measure import MeasureOptions
 from opo_eval.records import Comparison, TrainingStep
+from opo_eval.report.data import csv_table
 from opo_eval.report.folder import replace_report
 from opo_eval.rl.config import TrainConfig
 from opo_eval.rl.steps import read_steps
@@ -215,16 +214,14 @@ def _last(study: Study, plan: RunPlan) -> Path:
 
 def steps_csv(pairs: Sequence[Pair]) -> bytes:
     """Both runs of every seed, a line a step."""
-    text = io.StringIO()
-    names = (*SAME, *CLOSE)
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("seed", "processes", "step", *names))
-    for pair in pairs:
-        for processes, steps in ((1, pair.one), (2, pair.two)):
-            writer.writerows(
-                (pair.seed, processes, step.step, *(getattr(step, name) for name in names)) for step in steps
-            )
-    return text.getvalue().encode()
+    names = ("step", *SAME, *CLOSE)
+    rows = (
+        {"seed": pair.seed, "processes": processes, **{name: getattr(step, name) for name in names}}
+        for pair in pairs
+        for processes, steps in ((1, pair.one), (2, pair.two))
+        for step in steps
+    )
+    return csv_table(("seed", "processes", *names), rows)
 
 
 @dataclass
